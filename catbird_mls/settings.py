@@ -1,0 +1,197 @@
+"""The only module that reads the environment; docs/operating.md lists every variable read here."""
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from catbird_mls import embedded
+
+ROOT = Path(__file__).resolve().parent.parent
+VERSION = "0.1.0"
+
+
+def _text(name: str, default: str = "") -> str:
+    return os.environ.get(name, "").strip() or default
+
+
+def _number(name: str, default: int) -> int:
+    return int(_text(name, str(default)))
+
+
+def _switch(name: str, *, default: bool) -> bool:
+    return _text(name, "true" if default else "false").lower() in {"1", "true", "yes", "on"}
+
+
+def _database(url: str) -> dict[str, Any]:
+    """Django's form of a ``postgresql://`` URL, with the native connection pool."""
+    parts = urlsplit(url)
+    options: dict[str, Any] = {}
+    if CATBIRD_DATABASE_POOL:
+        options["pool"] = {"min_size": 1, "max_size": CATBIRD_DATABASE_POOL, "timeout": 30}
+    for pair in filter(None, parts.query.split("&")):
+        key, _, value = pair.partition("=")
+        options[key] = unquote(value)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.path.lstrip("/"),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname or "",
+        "PORT": str(parts.port or ""),
+        "OPTIONS": options,
+    }
+
+
+CATBIRD_ENV = _text("CATBIRD_ENV", "development")
+PRODUCTION = CATBIRD_ENV == "production"
+CATBIRD_DATA = Path(_text("CATBIRD_DATA", str(ROOT / ".catbird"))).resolve()
+CATBIRD_POSTGRES_USER = _text("CATBIRD_POSTGRES_USER", "nobody")
+CATBIRD_DATABASE_POOL = _number("CATBIRD_DATABASE_POOL", 16)
+
+SERVER_HOST = _text("CATBIRD_HOST", "127.0.0.1")
+SERVER_PORT = _number("SERVER_PORT", 3000)
+SERVICE_DID = _text("SERVICE_DID", "did:web:localhost")
+CATBIRD_WEB_PROCESSES = _number("CATBIRD_WEB_PROCESSES", 1)
+CATBIRD_WORKER_PROCESSES = _number("CATBIRD_WORKER_PROCESSES", 2)
+
+JWT_SECRET = _text("JWT_SECRET") or ("" if PRODUCTION else embedded.kept_secret(CATBIRD_DATA, "jwt"))
+SECRET_KEY = _text("CATBIRD_SECRET_KEY") or ("" if PRODUCTION else embedded.kept_secret(CATBIRD_DATA, "django"))
+# Tells a repeated message from a clash without keeping who sent it; lives outside the database on purpose.
+MESSAGE_TAG_KEY = _text("CATBIRD_MESSAGE_TAG_KEY") or (
+    "" if PRODUCTION else embedded.kept_secret(CATBIRD_DATA, "message-tag")
+)
+
+_database_url = _text("DATABASE_URL")
+_redis_url = _text("REDIS_URL")
+EMBEDDED_POSTGRES = not _database_url
+EMBEDDED_VALKEY = not _redis_url
+if EMBEDDED_POSTGRES or EMBEDDED_VALKEY:
+    _kept = embedded.addresses(CATBIRD_DATA)
+    _database_url = _database_url or _kept.database_url
+    _redis_url = _redis_url or _kept.redis_url
+
+DATABASES = {"default": _database(_database_url)}
+REDIS_URL = _redis_url
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CIPHERTEXT_MAX_BYTES = 10 * 1024 * 1024
+REQUEST_MAX_BYTES = 16 * 1024 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_MAX_BYTES
+CATBIRD_MAX_MEMBERS = _number("CATBIRD_MAX_MEMBERS", 2000)
+CATBIRD_EPOCH_WINDOW = _number("CATBIRD_EPOCH_WINDOW", 2)
+CATBIRD_WELCOME_GRACE_SECONDS = _number("CATBIRD_WELCOME_GRACE_SECONDS", 300)
+CATBIRD_ALLOW_KEY_CREDENTIALS = _switch("CATBIRD_ALLOW_KEY_CREDENTIALS", default=False)
+CATBIRD_STREAM_HEARTBEAT_SECONDS = _number("CATBIRD_STREAM_HEARTBEAT_SECONDS", 15)
+CATBIRD_STREAM_LOOK_SECONDS = _number("CATBIRD_STREAM_LOOK_SECONDS", 20)
+
+ROOT_URLCONF = "catbird_mls.urls"
+ASGI_APPLICATION = "catbird_mls.asgi.application"
+ALLOWED_HOSTS = _text("CATBIRD_ALLOWED_HOSTS", "*" if not PRODUCTION else SERVICE_DID.removeprefix("did:web:")).split(
+    ","
+)
+DEBUG = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+APPEND_SLASH = False
+
+INSTALLED_APPS = [
+    "daphne",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_linear_migrations",
+    "django_celery_beat",
+    "rest_framework",
+    "channels",
+    "catbird_mls.apps.CatbirdConfig",
+    "conversations",
+    "keypackages",
+    "delivery",
+]
+FIRST_PARTY_APPS = ["conversations", "keypackages", "delivery"]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [ROOT / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+STATIC_URL = "static/"
+STATIC_ROOT = CATBIRD_DATA / "static" if PRODUCTION else None
+WHITENOISE_USE_FINDERS = not PRODUCTION
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+SECURE_SSL_REDIRECT = False
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
+SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = PRODUCTION
+SECURE_HSTS_PRELOAD = PRODUCTION
+SESSION_COOKIE_SECURE = PRODUCTION
+CSRF_COOKIE_SECURE = PRODUCTION
+# TLS ends before this server, so a redirect here would answer the proxy, not the client.
+SILENCED_SYSTEM_CHECKS = ["security.W008"]
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "EXCEPTION_HANDLER": "catbird_mls.xrpc.views.render_error",
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "UNAUTHENTICATED_USER": None,
+}
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_SOFT_TIME_LIMIT = 45
+CELERY_TASK_TIME_LIMIT = 60
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 300,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A broker that is down must not hold a request: one quick try, the sweep finds the rest.
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CATBIRD_SWEEP_SECONDS = _number("CATBIRD_SWEEP_SECONDS", 5)
+CELERY_BEAT_SCHEDULE = {
+    "delivery.sweep": {"task": "delivery.tasks.sweep", "schedule": float(CATBIRD_SWEEP_SECONDS)},
+}
+
+UNFOLD = {"SITE_TITLE": "catbird-mls", "SITE_HEADER": "catbird-mls"}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "catbird_mls.logs.JsonFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["stderr"], "level": _text("CATBIRD_LOG_LEVEL", "INFO")},
+}

@@ -1,0 +1,16 @@
+from django.contrib import admin
+from django.urls import include, path
+
+from catbird_mls import health
+from catbird_mls.xrpc.views import unknown_method
+
+urlpatterns = [
+    path("health", health.health),
+    path("health/live", health.live),
+    path("health/ready", health.ready),
+    path("xrpc/_health", health.version),
+    path("xrpc/", include("conversations.urls")),
+    path("xrpc/", include("keypackages.urls")),
+    path("xrpc/<str:nsid>", unknown_method),
+    path("admin/", admin.site.urls),
+]

@@ -1,0 +1,88 @@
+from typing import Any, ClassVar
+
+
+class XrpcError(Exception):
+    """An error a caller is told by name.
+
+    The wire's ``error`` is the class name, so there is no table to keep. The message is a sentence
+    without ciphertext, keys or tokens. ``extra`` holds further members of the body, such as
+    ``currentEpoch`` on a conflict.
+    """
+
+    status: ClassVar[int] = 400
+    headers: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, message: str, **extra: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.extra = extra
+
+    def body(self) -> dict[str, Any]:
+        return {"error": type(self).__name__, "message": self.message, **self.extra}
+
+
+class InvalidRequest(XrpcError):
+    pass
+
+
+class AuthenticationRequired(XrpcError):
+    status = 401
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+
+class InvalidToken(AuthenticationRequired):
+    pass
+
+
+class ExpiredToken(AuthenticationRequired):
+    pass
+
+
+class Forbidden(XrpcError):
+    status = 403
+
+
+class InvalidCursor(XrpcError):
+    def __init__(self) -> None:
+        super().__init__("Not a cursor of this server.")
+
+
+class NotMember(XrpcError):
+    """One text for "no such convo" and "not yours", so that a stranger learns nothing."""
+
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("You are not a member of this conversation.")
+
+
+class PayloadTooLarge(XrpcError):
+    status = 413
+
+
+class NotEnoughResources(XrpcError):
+    status = 503
+
+
+class InternalServerError(XrpcError):
+    status = 500
+
+
+class MethodNotImplemented(XrpcError):
+    status = 501
+
+
+GENERIC_NAMES = frozenset(
+    kind.__name__
+    for kind in (
+        InvalidRequest,
+        AuthenticationRequired,
+        InvalidToken,
+        ExpiredToken,
+        Forbidden,
+        PayloadTooLarge,
+        NotEnoughResources,
+        InternalServerError,
+        MethodNotImplemented,
+    )
+)

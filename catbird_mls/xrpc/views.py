@@ -1,0 +1,109 @@
+"""Procedure and Query: authenticate, validate, call one function, answer; and the one error renderer."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import orjson
+from django.http import HttpRequest, HttpResponse
+from rest_framework import exceptions, serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from catbird_mls.xrpc.auth import Caller, authenticate
+from catbird_mls.xrpc.body import JsonParser, JsonRenderer
+from catbird_mls.xrpc.errors import (
+    InternalServerError,
+    InvalidRequest,
+    MethodNotImplemented,
+    XrpcError,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class Endpoint(APIView):
+    """What both kinds of method share; subclasses name an NSID, an input and a handler."""
+
+    nsid: ClassVar[str]
+    verb: ClassVar[str]
+    parser_classes = (JsonParser,)
+    renderer_classes = (JsonRenderer,)
+
+    Input: ClassVar[type[serializers.Serializer[Any]]] = serializers.Serializer
+
+    def handle(self, caller: Caller, **given: Any) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+    def answer(self, request: Request, data: Any) -> Response:
+        caller = authenticate(request.headers.get("Authorization"), self.nsid)
+        given = self.Input(data=data)
+        given.is_valid(raise_exception=True)
+        return Response(without_nulls(self.handle(caller, **given.validated_data)))
+
+    def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Response:
+        raise InvalidRequest(f"{self.nsid} is called with {self.verb}.")
+
+
+class Procedure(Endpoint):
+    verb = "POST"
+
+    def post(self, request: Request) -> Response:
+        return self.answer(request, request.data)
+
+
+class Query(Endpoint):
+    verb = "GET"
+
+    def get(self, request: Request) -> Response:
+        return self.answer(request, request.query_params)
+
+
+def without_nulls(value: Any) -> Any:
+    """The wire omits what is absent; strict decoders fail on ``null``."""
+    if isinstance(value, Mapping):
+        return {name: without_nulls(member) for name, member in value.items() if member is not None}
+    if isinstance(value, list | tuple):
+        return [without_nulls(member) for member in value]
+    return value
+
+
+def render_error(error: Exception, context: Mapping[str, Any]) -> Response:
+    """Every refusal as ``{"error": Name, "message": sentence}``; anything unforeseen as a 500 without detail."""
+    known = _as_xrpc_error(error)
+    if known is None:
+        logger.error("unhandled error view=%s", type(context["view"]).__name__, exc_info=error)
+        known = InternalServerError("Something went wrong on our side.")
+    return Response(known.body(), status=known.status, headers=known.headers)
+
+
+def _as_xrpc_error(error: Exception) -> XrpcError | None:
+    if isinstance(error, XrpcError):
+        return error
+    if isinstance(error, exceptions.ValidationError):
+        return InvalidRequest(first_reason(error.detail))
+    if isinstance(error, exceptions.APIException) and error.status_code < 500:
+        return InvalidRequest(str(error.detail))
+    return None
+
+
+def first_reason(detail: Any, path: str = "") -> str:
+    """The first complaint of a serializer, with the place it is about."""
+    if isinstance(detail, Mapping):
+        name, inner = next(iter(detail.items()))
+        return first_reason(inner, f"{path}.{name}" if path else str(name))
+    if isinstance(detail, list):
+        return first_reason(detail[0], path)
+    return f"{path}: {detail}" if path else str(detail)
+
+
+def error_response(error: XrpcError) -> HttpResponse:
+    return HttpResponse(
+        orjson.dumps(error.body()), status=error.status, content_type="application/json", headers=error.headers
+    )
+
+
+def unknown_method(request: HttpRequest, nsid: str) -> HttpResponse:
+    """What clients read as "feature absent, use the fallback"."""
+    return error_response(MethodNotImplemented(f"{nsid} is not implemented."))

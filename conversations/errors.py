@@ -1,0 +1,78 @@
+from typing import Any
+
+from catbird_mls.xrpc.errors import XrpcError
+
+
+class NotAdmin(XrpcError):
+    status = 403
+
+
+class ConvoNotFound(XrpcError):
+    """Told to former members of a closed convo only."""
+
+    status = 404
+
+
+class ConvoAlreadyExists(XrpcError):
+    status = 409
+
+
+class AlreadyMember(XrpcError):
+    status = 409
+
+
+class Conflict(XrpcError):
+    """Carries where the convo stands, so that the loser of a race can go on from the answer."""
+
+    status = 409
+
+    def __init__(self, message: str, *, current_epoch: int, **extra: Any) -> None:
+        super().__init__(message, currentEpoch=current_epoch, **extra)
+
+
+class EpochMismatch(Conflict):
+    pass
+
+
+class IdempotencyConflict(Conflict):
+    """The same key or msgId was used before for something else."""
+
+
+class InvalidCommit(XrpcError):
+    """The message starts with the stable code of the rule that was broken."""
+
+
+class InvalidGroupInfo(XrpcError):
+    pass
+
+
+class InvalidWelcome(XrpcError):
+    pass
+
+
+class InvalidCipherSuite(XrpcError):
+    pass
+
+
+class InvalidMessage(XrpcError):
+    pass
+
+
+class InvalidAsset(XrpcError):
+    pass
+
+
+class InvalidEpochRange(XrpcError):
+    pass
+
+
+class MessageTooLarge(XrpcError):
+    status = 413
+
+
+class TooManyMembers(XrpcError):
+    pass
+
+
+class CannotRemoveSelf(XrpcError):
+    pass

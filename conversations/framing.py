@@ -1,0 +1,194 @@
+"""What the server may read of MLS messages, and the public half of a group; translates the binding's errors once."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from django.conf import settings
+from openmls import MlsError
+from openmls.delivery import CommitInfo, Limits, Policy, ProposalInfo, PublicGroup, group_info, peek, welcome
+
+from catbird_mls.xrpc.errors import XrpcError
+from conversations.errors import (
+    EpochMismatch,
+    InvalidCommit,
+    InvalidGroupInfo,
+    InvalidMessage,
+    InvalidWelcome,
+    TooManyMembers,
+)
+
+__all__ = [
+    "KNOWN_SUITES",
+    "TRACKED_SUITES",
+    "CommitInfo",
+    "ProposalInfo",
+    "PublicGroup",
+    "StoredGroup",
+    "found_group",
+    "require_framed_commit",
+    "require_framed_proposal",
+    "require_no_smuggling",
+    "verify_commit",
+    "verify_proposal",
+]
+
+COMMIT_MAX_BYTES = 4 * 1024 * 1024
+GROUP_INFO_MAX_BYTES = 4 * 1024 * 1024
+
+# RFC 9420 section 17.1; a tracked convo needs a suite that OpenMLS verifies.
+TRACKED_SUITES = {
+    "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519": 1,
+    "MLS_128_DHKEMP256_AES128GCM_SHA256_P256": 2,
+    "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519": 3,
+}
+KNOWN_SUITES = frozenset(TRACKED_SUITES) | {
+    "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448",
+    "MLS_256_DHKEMP521_AES256GCM_SHA512_P521",
+    "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGroup:
+    """The stored form of a public group: RFC 9420 encodings, and the proposals of its epoch."""
+
+    ratchet_tree: bytes
+    group_context: bytes
+    confirmation_tag: bytes
+    proposals: tuple[bytes, ...] = ()
+
+    @classmethod
+    def of(cls, group: PublicGroup) -> "StoredGroup":
+        return cls(
+            ratchet_tree=group.ratchet_tree(),
+            group_context=group.group_context(),
+            confirmation_tag=group.confirmation_tag,
+        )
+
+    def rebuild(self) -> PublicGroup:
+        return PublicGroup.rebuild(
+            ratchet_tree=self.ratchet_tree,
+            group_context=self.group_context,
+            confirmation_tag=self.confirmation_tag,
+            proposals=list(self.proposals),
+            limits=_limits(),
+        )
+
+
+def found_group(*, group_info_bytes: bytes, ratchet_tree: bytes | None) -> PublicGroup:
+    """The public group a verified GroupInfo describes (RFC 9420, section 12.4.3)."""
+    if len(group_info_bytes) > GROUP_INFO_MAX_BYTES:
+        raise InvalidGroupInfo(f"limit.message_size: a GroupInfo is at most {GROUP_INFO_MAX_BYTES} bytes.")
+    with _refusing(InvalidGroupInfo):
+        return PublicGroup.create(group_info_bytes, ratchet_tree, limits=_limits())
+
+
+def verify_commit(
+    stored: StoredGroup, commit: bytes, *, group_info_bytes: bytes | None, welcomes: Sequence[bytes], epoch: int
+) -> tuple[CommitInfo, PublicGroup]:
+    """What a member's commit does and the group it leads to; nothing is believed that OpenMLS did not verify."""
+    _require_commit(commit, epoch=epoch, group_id=None)
+    _require_readable(group_info_bytes, welcomes)
+    with _refusing(InvalidCommit):
+        return stored.rebuild().process_commit(
+            commit,
+            group_info=group_info_bytes,
+            welcomes=list(welcomes),
+            limits=_limits(),
+            policy=Policy(allow_external_join=False, require_group_info=True),
+        )
+
+
+def verify_proposal(stored: StoredGroup, proposal: bytes, *, epoch: int) -> ProposalInfo:
+    """What a member proposes, verified against the public group."""
+    _require_epoch(proposal, epoch=epoch)
+    with _refusing(InvalidCommit):
+        info, _ = stored.rebuild().process_proposal(proposal, limits=_limits())
+    return info
+
+
+def require_framed_commit(commit: bytes, *, epoch: int, group_id: bytes) -> None:
+    """All that can be known of a commit in an opaque convo: framing, group, epoch and content type."""
+    _require_commit(commit, epoch=epoch, group_id=group_id)
+
+
+def require_framed_proposal(proposal: bytes, *, epoch: int, group_id: bytes) -> None:
+    """All that can be known of a proposal in an opaque convo: framing, group, epoch and content type."""
+    with _refusing(InvalidCommit):
+        found = peek(proposal)
+    if found.content_type != "proposal":
+        raise InvalidCommit("decode.wrong_type: not a proposal.")
+    if found.group_id != group_id:
+        raise InvalidCommit("validation.wrong_group_id: the proposal is of another group.")
+    _require_same_epoch(found.epoch, epoch)
+
+
+def require_no_smuggling(ciphertext: bytes, *, group_id: bytes, epoch: int) -> None:
+    """What parses as a message of this group must be an application message of the epoch the request states.
+
+    Anything else stays unread: engines may put bytes of their own around the message.
+    """
+    try:
+        found = peek(ciphertext)
+    except MlsError:
+        return
+    if found.group_id == group_id and (found.content_type != "application" or found.epoch != epoch):
+        raise InvalidMessage(
+            f"The ciphertext is a message of type {found.content_type} and epoch {found.epoch}, "
+            f"not an application message of epoch {epoch}."
+        )
+
+
+def _require_commit(commit: bytes, *, epoch: int, group_id: bytes | None) -> None:
+    if len(commit) > COMMIT_MAX_BYTES:
+        raise InvalidCommit(f"limit.message_size: a commit is at most {COMMIT_MAX_BYTES} bytes.")
+    with _refusing(InvalidCommit):
+        found = peek(commit)
+    if found.wire_format not in {"public_message", "private_message"} or found.content_type != "commit":
+        raise InvalidCommit("decode.wrong_type: not a commit.")
+    if group_id is not None and found.group_id != group_id:
+        raise InvalidCommit("validation.wrong_group_id: the commit is of another group.")
+    _require_same_epoch(found.epoch, epoch)
+
+
+def _require_readable(group_info_bytes: bytes | None, welcomes: Sequence[bytes]) -> None:
+    """What comes beside a commit is refused under its own name, not the commit's."""
+    if group_info_bytes is not None:
+        with _refusing(InvalidGroupInfo):
+            group_info(group_info_bytes, limits=_limits())
+    for body in welcomes:
+        with _refusing(InvalidWelcome):
+            welcome(body, limits=_limits())
+
+
+def _require_epoch(message: bytes, *, epoch: int) -> None:
+    with _refusing(InvalidCommit):
+        found = peek(message)
+    _require_same_epoch(found.epoch, epoch)
+
+
+def _require_same_epoch(made_for: int | None, epoch: int) -> None:
+    if made_for != epoch:
+        raise EpochMismatch(f"The message was made for epoch {made_for}.", current_epoch=epoch)
+
+
+def _limits() -> Limits:
+    return Limits(max_members=settings.CATBIRD_MAX_MEMBERS)
+
+
+@contextmanager
+def _refusing(refusal: type[XrpcError]) -> Iterator[None]:
+    """The binding's refusal under the lexicon's name; its stable code comes first in the message."""
+    try:
+        yield
+    except MlsError as error:
+        raise _named(error, refusal) from None
+
+
+def _named(error: MlsError, refusal: type[XrpcError]) -> XrpcError:
+    kind, _, _ = error.code.partition(".")
+    if error.code == "limit.members":
+        return TooManyMembers(f"{error.code}: {error.detail}")
+    named = {"group_info": InvalidGroupInfo, "welcome": InvalidWelcome, "tree": InvalidGroupInfo}
+    return named.get(kind, refusal)(f"{error.code}: {error.detail}")

@@ -1,0 +1,25 @@
+"""The only lock on a convo. Lock order in this code base: convo, then key packages, then mailboxes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import transaction
+
+from catbird_mls.xrpc.errors import NotMember
+from conversations.models import Convo
+
+
+@contextmanager
+def locked_convo(convo_id: str) -> Iterator[Convo]:
+    """Hold one convo's row lock for one whole transaction.
+
+    Every write to a convo's log happens inside this block. The lock is what makes ``seq`` gap-free and lets
+    exactly one commit win an epoch.
+    """
+    with transaction.atomic(durable=True):
+        try:
+            # NO KEY: a plain FOR UPDATE would also stall every insert that merely points at this convo.
+            convo = Convo.objects.select_for_update(no_key=True).get(pk=convo_id)
+        except Convo.DoesNotExist:
+            raise NotMember from None
+        yield convo

@@ -1,0 +1,267 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Exists, Min, OuterRef, Q, QuerySet
+
+from catbird_mls.xrpc.errors import InvalidCursor, NotMember
+from catbird_mls.xrpc.fields import wire_bytes, wire_time
+from conversations.errors import ConvoNotFound, EpochMismatch, InvalidEpochRange, NotAdmin
+from conversations.models import Convo, Kind, Member, Message
+from delivery.selectors import Span, readable_spans
+from delivery.streams import Entry
+from keypackages.selectors import device_handle, device_names, require_device
+
+PAGE_MAX_BYTES = 8 * 1024 * 1024
+COMMITS_PAGE = 100
+MISSING_SEQS_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who asks: an account, narrowed to one of its devices where the request names one."""
+
+    did: str
+    device_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    messages: list[Message]
+    last_seq: int
+    missing: list[int]
+    cursor: str | None
+
+
+def asking(*, did: str, device: str | None) -> Asking:
+    """The caller, with its device when it names one; a device it does not have belongs to no convo."""
+    if not device:
+        return Asking(did)
+    device_id = device_handle(did=did, handle=device)
+    if device_id is None:
+        raise NotMember
+    return Asking(did, device_id)
+
+
+def founder(*, did: str, device: str | None) -> Asking:
+    """Who creates a convo: there is none yet that an unknown device could be a stranger to."""
+    return Asking(did, require_device(did=did, handle=device).pk if device else None)
+
+
+def open_members(convo_id: str) -> QuerySet[Member]:
+    """The roster: in a tracked convo the leaves of the tree, leavers included."""
+    return Member.objects.filter(convo_id=convo_id, left_at__isnull=True)
+
+
+def active_members(convo_id: str) -> QuerySet[Member]:
+    """Those of the roster that may read and write."""
+    return open_members(convo_id).filter(leaving_at__isnull=True)
+
+
+def places_of(convo_id: str, who: Asking) -> list[Member]:
+    mine = active_members(convo_id).filter(did=who.did)
+    if who.device_id is not None:
+        mine = mine.filter(device_id__in=[who.device_id, ""])
+    return list(mine.order_by("pk"))
+
+
+def require_member(convo_id: str, who: Asking) -> list[Member]:
+    """The caller's places in the convo; whoever has none learns nothing, not even that it exists."""
+    places = places_of(convo_id, who)
+    if places:
+        return places
+    closed = Convo.objects.filter(pk=convo_id, closed_at__isnull=False, members__did=who.did)
+    if closed.exists():
+        raise ConvoNotFound("The conversation has ended.")
+    raise NotMember
+
+
+def require_admin(places: Sequence[Member]) -> None:
+    if not any(place.is_admin for place in places):
+        raise NotAdmin("Only an admin of the conversation may do this.")
+
+
+def require_recent_epoch(convo: Convo, epoch: int) -> None:
+    """A message of the current epoch or one shortly before it; receivers keep the keys of a few past epochs."""
+    if not convo.epoch - settings.CATBIRD_EPOCH_WINDOW <= epoch <= convo.epoch:
+        raise EpochMismatch(
+            f"The message is of epoch {epoch}, the conversation is at {convo.epoch}.", current_epoch=convo.epoch
+        )
+
+
+def current_epoch(*, convo_id: str, who: Asking) -> int:
+    require_member(convo_id, who)
+    return Convo.objects.values_list("epoch", flat=True).get(pk=convo_id)
+
+
+def convo_page(*, did: str, limit: int, cursor: str | None) -> tuple[list[Convo], str | None]:
+    """The account's convos, oldest first: complete, and stable while others are created."""
+    mine = Member.objects.filter(convo_id=OuterRef("pk"), did=did, left_at__isnull=True, leaving_at__isnull=True)
+    convos = Convo.objects.filter(Exists(mine), closed_at__isnull=True).order_by("created_at", "pk")
+    if cursor:
+        created_at, _, pk = cursor.partition("::")
+        convos = convos.filter(Q(created_at=_moment(created_at), pk__gt=pk) | Q(created_at__gt=_moment(created_at)))
+    found = list(convos[: limit + 1])
+    more = len(found) > limit
+    last = found[limit - 1] if more else None
+    return found[:limit], f"{last.created_at.isoformat()}::{last.pk}" if last else None
+
+
+def convo_views(convos: Sequence[Convo]) -> list[dict[str, Any]]:
+    """defs#convoView of each, with every device in the roster; three queries however many convos there are."""
+    rosters: dict[str, list[Member]] = {convo.pk: [] for convo in convos}
+    members = Member.objects.filter(convo_id__in=rosters, left_at__isnull=True, leaving_at__isnull=True)
+    for member in members.order_by("joined_seq", "pk"):
+        rosters[member.convo_id].append(member)
+    names = device_names({member.device_id for roster in rosters.values() for member in roster if member.device_id})
+    return [_convo_view(convo, rosters[convo.pk], names) for convo in convos]
+
+
+def message_page(*, convo_id: str, who: Asking, since_seq: int, limit: int) -> Page:
+    """The entries after ``since_seq`` that the caller may read, cut by count and by bytes.
+
+    A former member gets what was accepted while it was one, and then the same answer as a stranger.
+    """
+    spans = readable_spans(did=who.did, device_id=who.device_id, convo_id=convo_id)
+    spans = [span for span in spans if span.last_seq is None or span.last_seq > since_seq]
+    if not spans:
+        require_member(convo_id, who)
+    found = _readable(convo_id, spans, since_seq)
+    ahead = list(found[: limit + 1])
+    messages = _cut(ahead[:limit])
+    end = messages[-1].seq if messages else since_seq
+    due = _seqs_due(spans, since_seq, end, limit=MISSING_SEQS_MAX + limit)
+    held = {message.seq for message in messages}
+    return Page(
+        messages=messages,
+        last_seq=end,
+        missing=[seq for seq in due if seq not in held][:MISSING_SEQS_MAX],
+        cursor=str(end) if len(ahead) > len(messages) else None,
+    )
+
+
+def commit_page(
+    *, convo_id: str, who: Asking, from_epoch: int, to_epoch: int | None, cursor: str | None
+) -> tuple[list[Message], str | None]:
+    """Commits by the epoch they lead to; any range, a page at a time."""
+    if to_epoch is not None and to_epoch < from_epoch:
+        raise InvalidEpochRange("toEpoch is before fromEpoch.")
+    require_member(convo_id, who)
+    start = max(from_epoch, _cursor_number(cursor) + 1) if cursor else from_epoch
+    found = Message.objects.filter(convo_id=convo_id, kind=Kind.COMMIT, epoch__gte=start)
+    if to_epoch is not None:
+        found = found.filter(epoch__lte=to_epoch)
+    ahead = list(found.order_by("epoch")[: COMMITS_PAGE + 1])
+    commits = _cut(ahead[:COMMITS_PAGE])
+    return commits, str(commits[-1].epoch) if len(ahead) > len(commits) else None
+
+
+def message_view(message: Message) -> dict[str, Any]:
+    """defs#messageView; it names no sender, because MLS does."""
+    return {
+        "id": message.msg_id,
+        "convoId": message.convo_id,
+        "ciphertext": wire_bytes(bytes(message.body)),
+        "epoch": message.epoch,
+        "seq": message.seq,
+        "createdAt": wire_time(message.received_at),
+        "messageType": message.kind,
+    }
+
+
+class ConvoLog:
+    """The log as delivery reads it for its streams."""
+
+    def entries(self, *, convo_id: str, after: int, until: int | None, limit: int) -> list[Entry]:
+        found = Message.objects.filter(convo_id=convo_id, seq__gt=after)
+        if until is not None:
+            found = found.filter(seq__lte=until)
+        return [
+            Entry(convo_id=convo_id, seq=message.seq, view=message_view(message))
+            for message in _cut(list(found.order_by("seq")[:limit]))
+        ]
+
+    def last_seqs(self, convo_ids: Sequence[str]) -> dict[str, int]:
+        return dict(Convo.objects.filter(pk__in=convo_ids).values_list("pk", "last_seq"))
+
+    def seqs_before(self, convo_ids: Sequence[str], *, transaction: int) -> dict[str, int]:
+        """For each convo the seq before its first entry that a later transaction wrote."""
+        last = self.last_seqs(convo_ids)
+        later = Message.objects.filter(convo_id__in=convo_ids, transaction__gt=transaction).order_by()
+        first = later.values_list("convo_id").annotate(first=Min("seq"))
+        return last | {convo_id: seq - 1 for convo_id, seq in first}
+
+
+def _convo_view(convo: Convo, roster: Sequence[Member], names: dict[str, str]) -> dict[str, Any]:
+    metadata = {"name": convo.name or None, "description": convo.description or None}
+    return {
+        "groupId": convo.pk,
+        "creator": convo.creator_did,
+        "members": [_member_view(member, names) for member in roster],
+        "epoch": convo.epoch,
+        "cipherSuite": convo.cipher_suite,
+        "createdAt": wire_time(convo.created_at),
+        "lastMessageAt": wire_time(convo.last_message_at) if convo.last_message_at else None,
+        "metadata": metadata if any(metadata.values()) else None,
+        "mode": convo.mode,
+        "lastSeq": convo.last_seq,
+    }
+
+
+def _member_view(member: Member, names: dict[str, str]) -> dict[str, Any]:
+    return {
+        "did": member.did,
+        "userDid": member.did,
+        "deviceId": member.device_id or None,
+        "deviceName": names.get(member.device_id),
+        "joinedAt": wire_time(member.joined_at),
+        "isAdmin": member.is_admin,
+        "isModerator": member.is_moderator,
+        "promotedAt": wire_time(member.promoted_at) if member.promoted_at else None,
+        "promotedBy": member.promoted_by or None,
+        "leafIndex": member.leaf_index,
+    }
+
+
+def _readable(convo_id: str, spans: Sequence[Span], since_seq: int) -> QuerySet[Message]:
+    allowed = Q(pk__in=[])
+    for span in spans:
+        within = Q(seq__gte=span.first_seq)
+        allowed |= within if span.last_seq is None else within & Q(seq__lte=span.last_seq)
+    return Message.objects.filter(allowed, convo_id=convo_id, seq__gt=since_seq).order_by("seq")
+
+
+def _seqs_due(spans: Sequence[Span], since_seq: int, end: int, *, limit: int) -> list[int]:
+    due: list[int] = []
+    for span in spans:
+        first = max(span.first_seq, since_seq + 1)
+        last = min(end, span.last_seq or end)
+        due.extend(range(first, last + 1)[: limit - len(due)])
+    return due
+
+
+def _cut(messages: list[Message]) -> list[Message]:
+    """At least one entry, then as many as fit a page's bytes."""
+    kept: list[Message] = []
+    size = 0
+    for message in messages:
+        size += message.size
+        if kept and size > PAGE_MAX_BYTES:
+            break
+        kept.append(message)
+    return kept
+
+
+def _cursor_number(cursor: str) -> int:
+    if not cursor.isdecimal():
+        raise InvalidCursor
+    return int(cursor)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidCursor from None

@@ -1,0 +1,18 @@
+from conversations.services.bundle import CommitBundle
+from conversations.services.commits import add_members, remove_member
+from conversations.services.create import NewConvo, create_convo
+from conversations.services.leaving import leave_convo
+from conversations.services.messages import append_message
+from conversations.services.welcomes import fetch_welcome, settle_welcome
+
+__all__ = [
+    "CommitBundle",
+    "NewConvo",
+    "add_members",
+    "append_message",
+    "create_convo",
+    "fetch_welcome",
+    "leave_convo",
+    "remove_member",
+    "settle_welcome",
+]

@@ -1,0 +1,112 @@
+"""Every way a commit gets into a log: one transaction, one winner an epoch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from catbird_mls.xrpc.errors import NotMember
+from conversations.errors import CannotRemoveSelf, InvalidCommit
+from conversations.locks import locked_convo
+from conversations.models import Convo, Kind, Member, Message, Mode
+from conversations.selectors import Asking, open_members, require_admin, require_member
+from conversations.services.bundle import CommitBundle
+from conversations.services.log import first_answer, handshake_id, keep_answer, request_digest, sender_tag
+from conversations.services.opaque import append_opaque_commit, remove_account
+from conversations.services.roster import settle_roles
+from conversations.services.tracked import append_tracked_commit
+
+ADD_MEMBERS = "blue.catbird.mls.addMembers"
+REMOVE_MEMBER = "blue.catbird.mls.removeMember"
+
+
+def add_members(
+    *, convo_id: str, who: Asking, dids: Sequence[str], bundle: CommitBundle | None, key: str | None
+) -> dict[str, Any]:
+    """Put a commit into the log, with everything it brings: members, Welcomes, spent packages, GroupInfo.
+
+    Of any number of commits for one epoch one wins; the others are told the current epoch and change nothing.
+    Repeating the request, or the same commit, gets the first answer. Without DIDs any commit is welcome.
+    """
+    if bundle is None:
+        raise InvalidCommit("commit.missing: a change of the group needs a commit.")
+    digest = _digest(bundle, *dids)
+    with locked_convo(convo_id) as convo:
+        places = require_member(convo_id, who)
+        earlier = first_answer(convo, who, nsid=ADD_MEMBERS, key=key, digest=digest)
+        if earlier is not None:
+            return earlier
+        message = _append_once(convo, who, places, bundle=bundle, dids=dids, removed_did=None)
+        answer = {"success": True, "newEpoch": message.epoch, "seq": message.seq}
+        keep_answer(convo, who, nsid=ADD_MEMBERS, key=key, digest=digest, answer=answer)
+    return answer
+
+
+def remove_member(
+    *, convo_id: str, who: Asking, target_did: str, bundle: CommitBundle | None, key: str
+) -> dict[str, Any]:
+    """Take an account out of a convo, by a commit that removes its leaves; needs the admin role.
+
+    In an opaque convo the roster may be corrected without a commit, for a member whose leaf is already gone.
+    """
+    digest = _digest(bundle, target_did)
+    with locked_convo(convo_id) as convo:
+        places = require_member(convo_id, who)
+        earlier = first_answer(convo, who, nsid=REMOVE_MEMBER, key=key, digest=digest)
+        if earlier is not None:
+            return earlier
+        _require_removable(convo, who, places, target_did, bundle)
+        seq = _remove(convo, who, places, target_did, bundle)
+        settle_roles(convo)
+        answer = {"ok": True, "epochHint": convo.epoch, "newEpoch": convo.epoch, "seq": seq}
+        keep_answer(convo, who, nsid=REMOVE_MEMBER, key=key, digest=digest, answer=answer)
+    return answer
+
+
+def _remove(convo: Convo, who: Asking, places: Sequence[Member], target_did: str, bundle: CommitBundle | None) -> int:
+    if bundle is not None:
+        return _append_once(convo, who, places, bundle=bundle, dids=(), removed_did=target_did).seq
+    if convo.mode == Mode.TRACKED:
+        raise InvalidCommit("commit.missing: a member is removed by a commit.")
+    remove_account(convo, target_did)
+    return convo.last_seq
+
+
+def _require_removable(
+    convo: Convo, who: Asking, places: Sequence[Member], target_did: str, bundle: CommitBundle | None
+) -> None:
+    require_admin(places)
+    if target_did == who.did:
+        raise CannotRemoveSelf("Leave the conversation with leaveConvo.")
+    # A repeated commit has removed its target already.
+    if not open_members(convo.pk).filter(did=target_did).exists() and not _on_file(convo, who, bundle):
+        raise NotMember
+
+
+def _append_once(
+    convo: Convo,
+    who: Asking,
+    places: Sequence[Member],
+    *,
+    bundle: CommitBundle,
+    dids: Sequence[str],
+    removed_did: str | None,
+) -> Message:
+    if earlier := _on_file(convo, who, bundle):
+        return earlier
+    if convo.mode == Mode.TRACKED:
+        return append_tracked_commit(convo, places, bundle=bundle, dids=dids, removed_did=removed_did)
+    return append_opaque_commit(convo, who, bundle=bundle, dids=dids, removed_did=removed_did)
+
+
+def _on_file(convo: Convo, who: Asking, bundle: CommitBundle | None) -> Message | None:
+    """The entry these very bytes already are: the answer to a client that lost the first one."""
+    if bundle is None:
+        return None
+    msg_id = handshake_id(bundle.commit)
+    earlier = convo.messages.filter(msg_id=msg_id, kind=Kind.COMMIT).first()
+    return earlier if earlier and bytes(earlier.sender_tag) == sender_tag(who.did, msg_id) else None
+
+
+def _digest(bundle: CommitBundle | None, *names: str) -> bytes:
+    if bundle is None:
+        return request_digest(names)
+    return request_digest([bundle.commit, *bundle.welcomes, bundle.group_info, *sorted(names)])

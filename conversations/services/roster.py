@@ -1,0 +1,80 @@
+"""Who is in a convo: member rows and mailboxes change together, in the transaction that holds the convo."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from django.utils import timezone
+
+from conversations.models import Convo, Left, Member
+from conversations.selectors import active_members, open_members
+from delivery.services import close_mailbox, open_mailbox
+from keypackages.services import supersede_welcomes
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """A device that gets a place; only the leaf of a tracked convo has an index."""
+
+    did: str
+    device_id: str
+    leaf_index: int | None = None
+    is_admin: bool = False
+
+
+def open_place(convo: Convo, newcomer: Newcomer) -> None:
+    """A place from the convo's last entry on: the device reads what comes after it."""
+    Member.objects.create(
+        convo=convo,
+        did=newcomer.did,
+        device_id=newcomer.device_id,
+        leaf_index=newcomer.leaf_index,
+        is_admin=newcomer.is_admin or active_members(convo.pk).filter(did=newcomer.did, is_admin=True).exists(),
+        joined_seq=convo.last_seq,
+        joined_epoch=convo.epoch,
+    )
+    open_mailbox(convo_id=convo.pk, did=newcomer.did, device_id=newcomer.device_id, first_seq=convo.last_seq + 1)
+
+
+def open_places(convo: Convo, newcomers: Iterable[Newcomer]) -> None:
+    for newcomer in newcomers:
+        open_place(convo, newcomer)
+
+
+def close_place(convo: Convo, member: Member, *, how: Left) -> None:
+    """The place ends with the convo's last entry, which the device may still read."""
+    member.left_seq, member.left_epoch = convo.last_seq, convo.epoch
+    member.left_at, member.left_how = timezone.now(), how
+    member.save(update_fields=["left_seq", "left_epoch", "left_at", "left_how"])
+    _shut(convo, member)
+
+
+def begin_leaving(convo: Convo, member: Member) -> None:
+    """Access ends; the leaf stays in the tree until a member commits its removal."""
+    member.leaving_at = timezone.now()
+    member.save(update_fields=["leaving_at"])
+    _shut(convo, member)
+
+
+def settle_roles(convo: Convo) -> None:
+    """A convo that nobody is in is closed; one without an admin gets the account that has been in it longest."""
+    places = list(active_members(convo.pk).order_by("joined_seq", "pk"))
+    if not places:
+        convo.closed_at = timezone.now()
+        convo.save(update_fields=["closed_at"])
+    elif not any(place.is_admin for place in places):
+        promoted = active_members(convo.pk).filter(did=places[0].did)
+        promoted.update(is_admin=True, promoted_at=timezone.now())
+
+
+def rows_by_leaf(convo: Convo) -> dict[int, Member]:
+    """The roster of a tracked convo as the ratchet tree numbers it."""
+    return {row.leaf_index: row for row in open_members(convo.pk) if row.leaf_index is not None}
+
+
+def admits_device(rows: Sequence[Member], did: str, device_id: str) -> bool:
+    return any(row.did == did and row.device_id in {device_id, ""} for row in rows)
+
+
+def _shut(convo: Convo, member: Member) -> None:
+    close_mailbox(convo_id=convo.pk, did=member.did, device_id=member.device_id, last_seq=convo.last_seq)
+    supersede_welcomes(convo_id=convo.pk, did=member.did, device_id=member.device_id, reason="no longer a member")

@@ -1,0 +1,162 @@
+"""Tracked convos: the roster is the ratchet tree, followed commit by commit."""
+
+from collections.abc import Sequence
+
+from conversations.errors import InvalidCommit
+from conversations.framing import (
+    CommitInfo,
+    ProposalInfo,
+    PublicGroup,
+    StoredGroup,
+    verify_commit,
+    verify_proposal,
+)
+from conversations.models import Convo, GroupState, Kind, Left, Member, Message, Proposal
+from conversations.selectors import require_admin
+from conversations.services.bundle import CommitBundle, require_claims
+from conversations.services.log import append_entry, handshake_id
+from conversations.services.roster import Newcomer, close_place, open_places, rows_by_leaf
+from keypackages.framing import welcome_references
+from keypackages.selectors import devices_of_keys
+from keypackages.services import SpentPackage, WelcomeToSend, send_welcomes, spend_key_packages
+
+
+def append_tracked_commit(
+    convo: Convo, places: Sequence[Member], *, bundle: CommitBundle, dids: Sequence[str], removed_did: str | None
+) -> Message:
+    """Verify a commit and let it take its whole effect, or refuse it and leave no trace."""
+    state = GroupState.objects.get(convo=convo)
+    info, group = verify_commit(
+        stored_group(convo, state),
+        bundle.commit,
+        group_info_bytes=bundle.group_info,
+        welcomes=bundle.welcomes,
+        epoch=convo.epoch,
+    )
+    rows = rows_by_leaf(convo)
+    leavers = [rows[leaf.leaf_index] for leaf in info.removed]
+    _require_own_leaf(info, places)
+    _require_pending_removals(convo, info)
+    _require_removals_allowed(places, leavers, removed_did)
+    _require_known_keys(info, rows)
+    spent = _spend(convo, info, bundle, dids)
+    message = append_entry(
+        convo,
+        kind=Kind.COMMIT,
+        epoch=info.epoch_after,
+        msg_id=handshake_id(bundle.commit),
+        body=bundle.commit,
+        sender_did=places[0].did,
+    )
+    for member in leavers:
+        close_place(convo, member, how=Left.LEFT if member.leaving_at else Left.REMOVED)
+    open_places(convo, _newcomers(info, spent))
+    _keep_state(state, group, bundle)
+    send_welcomes(
+        convo_id=convo.pk,
+        epoch=convo.epoch,
+        welcomes=_addressed(bundle.welcomes, spent),
+        ratchet_tree=bytes(state.ratchet_tree),
+    )
+    return message
+
+
+def append_proposal(convo: Convo, body: bytes, info: ProposalInfo, *, sender_did: str) -> Message:
+    """A verified proposal as an entry of the current epoch; it is dropped when the epoch ends."""
+    message = append_entry(
+        convo,
+        kind=Kind.PROPOSAL,
+        epoch=convo.epoch,
+        msg_id=handshake_id(body),
+        body=body,
+        sender_did=sender_did,
+    )
+    Proposal.objects.create(
+        convo=convo, seq=message.seq, epoch=convo.epoch, reference=info.reference, removes_leaf=info.removed
+    )
+    return message
+
+
+def read_proposal(convo: Convo, body: bytes) -> ProposalInfo:
+    """A proposal of the current epoch, verified against the public group."""
+    state = GroupState.objects.get(convo=convo)
+    return verify_proposal(stored_group(convo, state), body, epoch=convo.epoch)
+
+
+def stored_group(convo: Convo, state: GroupState) -> StoredGroup:
+    assert state.epoch == convo.epoch, "the public state is of the convo's epoch"
+    pending = Message.objects.filter(
+        convo=convo, seq__in=Proposal.objects.filter(convo=convo, epoch=convo.epoch).values("seq")
+    )
+    return StoredGroup(
+        ratchet_tree=bytes(state.ratchet_tree),
+        group_context=bytes(state.group_context),
+        confirmation_tag=bytes(state.confirmation_tag),
+        proposals=tuple(bytes(body) for body in pending.order_by("seq").values_list("body", flat=True)),
+    )
+
+
+def _require_own_leaf(info: CommitInfo, places: Sequence[Member]) -> None:
+    if info.committer not in {place.leaf_index for place in places}:
+        raise InvalidCommit("commit.not_your_leaf: the commit was made by another member.")
+
+
+def _require_pending_removals(convo: Convo, info: CommitInfo) -> None:
+    """A member that left is removed by whatever commit comes next, by its proposal or by value."""
+    pending = Proposal.objects.filter(convo=convo, epoch=convo.epoch, removes_leaf__isnull=False)
+    removed = {leaf.leaf_index for leaf in info.removed}
+    missing = [leaf for leaf in pending.values_list("removes_leaf", flat=True).order_by("seq") if leaf not in removed]
+    if missing:
+        raise InvalidCommit(f"commit.pending_removal_left_out: leaves {missing} are to be removed.")
+
+
+def _require_removals_allowed(places: Sequence[Member], leavers: Sequence[Member], removed_did: str | None) -> None:
+    """Removing others takes the role; removing leavers and one's own devices does not."""
+    if any(member.leaving_at is None and member.did != places[0].did for member in leavers):
+        require_admin(places)
+    if removed_did is not None and removed_did not in {member.did for member in leavers}:
+        raise InvalidCommit("commit.target_not_removed: the commit does not remove the member that is named.")
+
+
+def _require_known_keys(info: CommitInfo, rows: dict[int, Member]) -> None:
+    """A member that rotates its signature key rotates to the registered key of the same device."""
+    changed = [leaf for leaf in info.updated if leaf.new_signature_key != leaf.old_signature_key]
+    devices = devices_of_keys(leaf.new_signature_key for leaf in changed)
+    for leaf in changed:
+        row = rows[leaf.leaf_index]
+        device = devices.get((row.did, leaf.new_signature_key))
+        if device is None or device.device_id != row.device_id:
+            raise InvalidCommit("commit.unknown_signature_key: register the device's new signature key first.")
+
+
+def _spend(convo: Convo, info: CommitInfo, bundle: CommitBundle, dids: Sequence[str]) -> dict[bytes, SpentPackage]:
+    """Use up the packages of the Adds, which the binding has found to be those of the Welcomes."""
+    references = [leaf.reference for leaf in info.added if leaf.reference is not None]
+    require_claims(bundle.claimed, references)
+    spent = {one.reference: one for one in spend_key_packages(convo_id=convo.pk, references=references)}
+    added = {one.did for one in spent.values()}
+    if dids and added != set(dids):
+        raise InvalidCommit("commit.other_members_added: the commit does not add exactly the accounts named.")
+    return spent
+
+
+def _newcomers(info: CommitInfo, spent: dict[bytes, SpentPackage]) -> list[Newcomer]:
+    packages = [(leaf, spent[leaf.reference]) for leaf in info.added if leaf.reference is not None]
+    return [Newcomer(package.did, package.device_id, leaf.leaf_index) for leaf, package in packages]
+
+
+def _addressed(welcomes: Sequence[bytes], spent: dict[bytes, SpentPackage]) -> list[WelcomeToSend]:
+    return [
+        WelcomeToSend(body=body, packages=[spent[reference] for reference in welcome_references(body)])
+        for body in welcomes
+    ]
+
+
+def _keep_state(state: GroupState, group: PublicGroup, bundle: CommitBundle) -> None:
+    assert bundle.group_info is not None, "a tracked commit is verified with its GroupInfo"
+    stored = StoredGroup.of(group)
+    state.epoch = group.epoch
+    state.ratchet_tree, state.group_context = stored.ratchet_tree, stored.group_context
+    state.confirmation_tag, state.group_info = stored.confirmation_tag, bundle.group_info
+    state.save(update_fields=["epoch", "ratchet_tree", "group_context", "confirmation_tag", "group_info", "updated_at"])
+    Proposal.objects.filter(convo_id=state.convo_id).delete()

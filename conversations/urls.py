@@ -1,0 +1,29 @@
+from django.urls import path
+
+from conversations.xrpc.add_members import AddMembers
+from conversations.xrpc.confirm_welcome import ConfirmWelcome
+from conversations.xrpc.create_convo import CreateConvo
+from conversations.xrpc.get_commits import GetCommits
+from conversations.xrpc.get_convos import GetConvos
+from conversations.xrpc.get_epoch import GetEpoch
+from conversations.xrpc.get_messages import GetMessages
+from conversations.xrpc.get_welcome import GetWelcome
+from conversations.xrpc.leave_convo import LeaveConvo
+from conversations.xrpc.remove_member import RemoveMember
+from conversations.xrpc.send_message import SendMessage
+
+ENDPOINTS = [
+    AddMembers,
+    ConfirmWelcome,
+    CreateConvo,
+    GetCommits,
+    GetConvos,
+    GetEpoch,
+    GetMessages,
+    GetWelcome,
+    LeaveConvo,
+    RemoveMember,
+    SendMessage,
+]
+
+urlpatterns = [path(endpoint.nsid, endpoint.as_view()) for endpoint in ENDPOINTS]

@@ -1,0 +1,164 @@
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, F, Min, Q, QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from catbird_mls.xrpc.errors import Forbidden
+from keypackages.errors import DeviceNotFound, TooManyDids
+from keypackages.models import Device, KeyPackage, Welcome
+
+KEY_PACKAGE_THRESHOLD = 20
+HANDED_OUT_DIDS_MAX = 100
+DAYS_OF_AVERAGE = 7
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRef:
+    """Which device, in plain values other apps may keep."""
+
+    did: str
+    device_id: str
+    name: str
+    signature_key: bytes
+
+
+def registered_devices(did: str) -> QuerySet[Device]:
+    return Device.objects.filter(did=did, deleted_at__isnull=True).order_by("registered_at", "pk")
+
+
+def require_device(*, did: str, handle: str) -> Device:
+    """The caller's registered device by id, by UUID, or by the ``did#uuid`` form of either."""
+    name = handle.rpartition("#")[2]
+    device = registered_devices(did).filter(Q(pk=name) | Q(device_uuid=name) & ~Q(device_uuid="")).first()
+    if device is None:
+        raise DeviceNotFound("You have no such device.")
+    return device
+
+
+def device_handle(*, did: str, handle: str) -> str | None:
+    """The id behind a handle of the caller's, or None when there is no such device."""
+    try:
+        return require_device(did=did, handle=handle).pk
+    except DeviceNotFound:
+        return None
+
+
+def devices_of_keys(keys: Iterable[bytes]) -> dict[tuple[str, bytes], DeviceRef]:
+    """Registered devices by account and signature key: who stands behind a leaf."""
+    found = Device.objects.filter(signature_key__in=list(keys), deleted_at__isnull=True)
+    return {(device.did, bytes(device.signature_key)): _device_ref(device) for device in found}
+
+
+def devices_of_accounts(dids: Iterable[str]) -> list[DeviceRef]:
+    found = Device.objects.filter(did__in=list(dids), deleted_at__isnull=True).order_by("did", "pk")
+    return [_device_ref(device) for device in found]
+
+
+def device_names(device_ids: Iterable[str]) -> dict[str, str]:
+    return dict(Device.objects.filter(pk__in=list(device_ids)).values_list("pk", "name"))
+
+
+def devices_with_counts(did: str) -> list[tuple[Device, int]]:
+    """The account's devices, each with how many packages can still be handed out for it."""
+    unspent = Count("key_packages", filter=Q(key_packages__spent_at__isnull=True, key_packages__expires_at__gt=Now()))
+    return [(device, device.unspent) for device in registered_devices(did).annotate(unspent=unspent)]
+
+
+def require_own_stats(*, caller_did: str, did: str | None) -> str:
+    """How many packages an account has is its own business."""
+    if did not in {None, caller_did}:
+        raise Forbidden("Only the statistics of your own account can be asked for.")
+    return caller_did
+
+
+def available_key_packages() -> QuerySet[KeyPackage]:
+    return KeyPackage.objects.filter(spent_at__isnull=True, expires_at__gt=Now(), device__deleted_at__isnull=True)
+
+
+def next_key_packages(*, dids: Sequence[str], cipher_suite: str | None) -> list[KeyPackage]:
+    """One package a device of every account: the one handed out longest ago, a last resort only for want of others."""
+    if len(set(dids)) > HANDED_OUT_DIDS_MAX:
+        raise TooManyDids(f"At most {HANDED_OUT_DIDS_MAX} accounts can be asked for at once.")
+    packages = available_key_packages().filter(did__in=set(dids))
+    if cipher_suite:
+        packages = packages.filter(cipher_suite=cipher_suite)
+    turn = ("device_id", "last_resort", F("handed_out_at").asc(nulls_first=True), "pk")
+    return list(packages.order_by(*turn).distinct("device_id"))
+
+
+def welcomes_on_file(*, convo_id: str, references: Iterable[bytes]) -> bool:
+    """Whether Welcomes for exactly these packages are already on file in this convo."""
+    wanted = set(references)
+    held = Welcome.objects.filter(convo_id=convo_id, key_package__reference__in=wanted).values_list(
+        "key_package__reference", flat=True
+    )
+    return {bytes(reference) for reference in held} >= wanted
+
+
+def welcome_state_of(*, convo_id: str, did: str, device_id: str | None) -> str | None:
+    """The newest Welcome's state, whatever became of it; None when there never was one."""
+    mine = Welcome.objects.filter(convo_id=convo_id, did=did)
+    if device_id is not None:
+        mine = mine.filter(device_id__in=[device_id, ""])
+    return mine.order_by("-pk").values_list("state", flat=True).first()
+
+
+def stats(*, did: str, cipher_suite: str | None) -> dict[str, Any]:
+    """What getKeyPackageStats tells, computed from the packages themselves."""
+    packages = KeyPackage.objects.filter(did=did, device__deleted_at__isnull=True)
+    if cipher_suite:
+        packages = packages.filter(cipher_suite=cipher_suite)
+    now = timezone.now()
+    totals = packages.aggregate(
+        total=Count("pk"),
+        available=Count("pk", filter=Q(spent_at__isnull=True, expires_at__gt=now)),
+        consumed=Count("pk", filter=Q(spent_at__isnull=False)),
+        day=Count("pk", filter=Q(spent_at__gt=now - timedelta(days=1))),
+        week=Count("pk", filter=Q(spent_at__gt=now - timedelta(days=DAYS_OF_AVERAGE))),
+        first_expiry=Min("expires_at", filter=Q(spent_at__isnull=True, expires_at__gt=now)),
+    )
+    devices = max(1, registered_devices(did).count())
+    return _stats_view(totals, threshold=KEY_PACKAGE_THRESHOLD * devices, now=now) | {
+        "byCipherSuite": _by_cipher_suite(packages, now)
+    }
+
+
+def _stats_view(totals: dict[str, Any], *, threshold: int, now: datetime) -> dict[str, Any]:
+    """The two rates are in hundredths, as deployed clients read them."""
+    daily = totals["week"] * 100 // DAYS_OF_AVERAGE
+    expiry = totals["first_expiry"]
+    return {
+        "available": totals["available"],
+        "threshold": threshold,
+        "needsReplenish": totals["available"] < threshold,
+        "total": totals["total"],
+        "consumed": totals["consumed"],
+        "consumedLast24h": totals["day"],
+        "consumedLast7d": totals["week"],
+        "averageDailyConsumption": daily,
+        "predictedDepletionDays": totals["available"] * 10_000 // daily if daily else None,
+        "oldestExpiresIn": _days_and_hours(expiry - now) if expiry else None,
+    }
+
+
+def _days_and_hours(left: timedelta) -> str:
+    return f"{left.days}d {left.seconds // 3600}h"
+
+
+def _by_cipher_suite(packages: QuerySet[KeyPackage], now: datetime) -> list[dict[str, Any]]:
+    rows = packages.values("cipher_suite").annotate(
+        available=Count("pk", filter=Q(spent_at__isnull=True, expires_at__gt=now)),
+        consumed=Count("pk", filter=Q(spent_at__isnull=False)),
+    )
+    return [
+        {"cipherSuite": row["cipher_suite"], "available": row["available"], "consumed": row["consumed"]}
+        for row in rows.order_by("cipher_suite")
+    ]
+
+
+def _device_ref(device: Device) -> DeviceRef:
+    return DeviceRef(did=device.did, device_id=device.pk, name=device.name, signature_key=bytes(device.signature_key))

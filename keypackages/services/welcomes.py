@@ -1,0 +1,133 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from keypackages.errors import WelcomeConsumed, WelcomeNotFound
+from keypackages.locks import locked_open_welcomes
+from keypackages.models import OPEN_STATES, KeyPackage, State, Welcome, WelcomeBody
+from keypackages.selectors import welcome_state_of
+from keypackages.services.packages import SpentPackage
+
+REASON_MAX_LENGTH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class WelcomeToSend:
+    """One Welcome message of a commit and those it lets in; packages are unknown where only an account is named."""
+
+    body: bytes
+    packages: Sequence[SpentPackage]
+    dids: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TakenWelcome:
+    body: bytes
+    epoch: int
+    ratchet_tree: bytes | None
+
+
+def send_welcomes(*, convo_id: str, epoch: int, welcomes: Sequence[WelcomeToSend], ratchet_tree: bytes | None) -> None:
+    """Leave a commit's Welcomes for those it adds, inside the transaction of that commit.
+
+    A Welcome that is still open for the same device is superseded: the commit that made it was overtaken.
+    """
+    assert transaction.get_connection().in_atomic_block
+    for welcome in welcomes:
+        stored = WelcomeBody.objects.create(
+            convo_id=convo_id, epoch=epoch, body=welcome.body, ratchet_tree=ratchet_tree
+        )
+        for spent in welcome.packages:
+            supersede_welcomes(convo_id=convo_id, did=spent.did, device_id=spent.device_id, reason="replaced")
+        Welcome.objects.bulk_create([_addressed(stored, spent) for spent in welcome.packages])
+        Welcome.objects.bulk_create(
+            [Welcome(convo_id=convo_id, did=did, epoch=epoch, body=stored) for did in welcome.dids]
+        )
+
+
+def take_welcome(*, convo_id: str, did: str, device_id: str | None) -> TakenWelcome:
+    """The caller's Welcome in this convo; marks it and its package in one transaction.
+
+    Asking again within the grace time gives the same bytes, because a device may die before it has kept
+    what it got. After that, and once it was confirmed, it is gone for good.
+    """
+    with transaction.atomic(durable=True):
+        welcome = next(
+            (row for row in locked_open_welcomes(convo_id=convo_id, did=did, device_id=device_id) if _usable(row)),
+            None,
+        )
+        if welcome is None:
+            raise _why_none(convo_id, did, device_id)
+        _mark_fetched(welcome)
+        return TakenWelcome(
+            body=bytes(welcome.body.body),
+            epoch=welcome.epoch,
+            ratchet_tree=bytes(tree) if (tree := welcome.body.ratchet_tree) is not None else None,
+        )
+
+
+def confirm_welcome(*, convo_id: str, did: str, device_id: str | None, success: bool, details: str) -> None:
+    """The device tells how joining went. Said twice, or without anything left to confirm, it changes nothing."""
+    with transaction.atomic(durable=True):
+        fetched = [
+            row
+            for row in locked_open_welcomes(convo_id=convo_id, did=did, device_id=device_id)
+            if row.state == State.FETCHED
+        ]
+        if not fetched:
+            if welcome_state_of(convo_id=convo_id, did=did, device_id=device_id) is None:
+                raise WelcomeNotFound
+            return
+        _settle(fetched[0], success=success, details=details[:REASON_MAX_LENGTH])
+
+
+def supersede_welcomes(*, convo_id: str, did: str, device_id: str | None, reason: str) -> None:
+    """No Welcome of this device is of use any longer: it was replaced, or the device is out or in another way."""
+    open_ones = Welcome.objects.filter(convo_id=convo_id, did=did, state__in=OPEN_STATES)
+    if device_id is not None:
+        open_ones = open_ones.filter(device_id=device_id)
+    open_ones.update(state=State.SUPERSEDED, ended_at=timezone.now(), reason=reason)
+
+
+def _addressed(stored: WelcomeBody, spent: SpentPackage) -> Welcome:
+    return Welcome(
+        convo_id=stored.convo_id,
+        did=spent.did,
+        device_id=spent.device_id,
+        epoch=stored.epoch,
+        key_package_id=spent.key_package_id,
+        body=stored,
+    )
+
+
+def _usable(welcome: Welcome) -> bool:
+    if welcome.state == State.WAITING:
+        return welcome.key_package is None or welcome.key_package.expires_at > timezone.now()
+    grace = timedelta(seconds=settings.CATBIRD_WELCOME_GRACE_SECONDS)
+    return welcome.first_fetched_at is not None and welcome.first_fetched_at + grace > timezone.now()
+
+
+def _mark_fetched(welcome: Welcome) -> None:
+    if welcome.state == State.FETCHED:
+        return
+    now = timezone.now()
+    welcome.state, welcome.first_fetched_at, welcome.tries = State.FETCHED, now, welcome.tries + 1
+    welcome.save(update_fields=["state", "first_fetched_at", "tries"])
+    if welcome.key_package is not None:
+        KeyPackage.objects.filter(pk=welcome.key_package.pk, consumed_at__isnull=True).update(consumed_at=now)
+
+
+def _settle(welcome: Welcome, *, success: bool, details: str) -> None:
+    welcome.state = State.CONFIRMED if success else State.WAITING
+    welcome.reason = "" if success else details
+    welcome.ended_at = timezone.now() if success else None
+    welcome.save(update_fields=["state", "reason", "ended_at"])
+
+
+def _why_none(convo_id: str, did: str, device_id: str | None) -> WelcomeConsumed | WelcomeNotFound:
+    state = welcome_state_of(convo_id=convo_id, did=did, device_id=device_id)
+    return WelcomeNotFound() if state is None else WelcomeConsumed()

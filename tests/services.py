@@ -1,0 +1,27 @@
+"""A pytest plugin: one embedded PostgreSQL and Valkey for the whole run, started before Django reads its settings."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+
+if not WORKER:
+    # A server that happens to run on this machine is nobody's business here.
+    for name in ("DATABASE_URL", "REDIS_URL", "CATBIRD_ENV", "JWT_SECRET", "SERVICE_DID"):
+        os.environ.pop(name, None)
+    os.environ["CATBIRD_DATA"] = tempfile.mkdtemp(prefix="catbird-tests-")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if WORKER:
+        return
+    from catbird_mls import embedded  # noqa: PLC0415 - after the environment is set
+
+    data = Path(os.environ["CATBIRD_DATA"])
+    servers = embedded.start(data)
+    config.add_cleanup(lambda: shutil.rmtree(data, ignore_errors=True))
+    config.add_cleanup(servers.stop)
