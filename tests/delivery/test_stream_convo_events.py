@@ -1,0 +1,169 @@
+"""blue.catbird.mls.streamConvoEvents"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import httpx
+import pytest
+
+from catbird_mls.xrpc import lexicon
+from catbird_mls.xrpc.auth import mint_development_token
+from conversations.selectors import Asking
+from conversations.services import append_message
+from tests.devices import ALICE, BOB, CAROL, MALLORY, Phone
+from tests.live import Web, web
+from tests.situations import Talk, a_convo, bring_in, remove
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+
+NSID = "blue.catbird.mls.streamConvoEvents"
+
+
+@pytest.fixture(scope="module")
+def server(django_db_setup: None) -> Iterator[Web]:
+    with web(CATBIRD_STREAM_HEARTBEAT_SECONDS="1", CATBIRD_STREAM_LOOK_SECONDS="2") as running:
+        yield running
+
+
+def send(talk: Talk, text: str) -> None:
+    append_message(convo_id=talk.id, who=Asking(ALICE), msg_id=text, epoch=talk.convo.epoch, ciphertext=text.encode())
+
+
+def headers(by: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {mint_development_token(by)}"}
+
+
+@contextmanager
+def stream(server: Web, *, by: str, last_event_id: str | None = None, **params: str) -> Iterator[Iterator[Any]]:
+    """The events of a connection, each checked against the lexicon; a heartbeat is None."""
+    extra = {"Last-Event-ID": last_event_id} if last_event_id else {}
+    with httpx.stream(
+        "GET", f"{server.url}/xrpc/{NSID}", params=params, headers=headers(by) | extra, timeout=30
+    ) as response:
+        assert response.status_code == 200, response.read()
+        assert response.headers["content-type"] == "text/event-stream"
+        yield events(response)
+
+
+def events(response: httpx.Response) -> Iterator[Any]:
+    fields: dict[str, str] = {}
+    for line in response.iter_lines():
+        if line.startswith(":"):
+            yield None
+        elif line:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        elif fields:
+            event = json.loads(fields["data"])
+            assert lexicon.event_violations(NSID, fields["event"], event) == []
+            assert event["cursor"] == fields["id"]
+            fields = {}
+            yield event
+
+
+def seqs(found: Iterator[Any], count: int) -> list[int]:
+    return [event["message"]["seq"] for event in islice((one for one in found if one), count)]
+
+
+def test_the_past_is_replayed_and_then_followed_live(server: Web) -> None:
+    talk = a_convo(Phone(ALICE), Phone(BOB))
+    send(talk, "before")
+    with stream(server, by=BOB, convoId=talk.id, cursor="0") as found:
+        assert seqs(found, 1) == [2]
+        send(talk, "live one")
+        assert seqs(found, 1) == [3]
+        send(talk, "live two")
+        send(talk, "live three")
+        assert seqs(found, 2) == [4, 5]
+
+
+def test_without_a_cursor_only_what_is_new_comes(server: Web) -> None:
+    talk = a_convo(Phone(ALICE), Phone(BOB))
+    send(talk, "before")
+    with stream(server, by=BOB, convoId=talk.id) as found:
+        assert next(found) is None
+        send(talk, "after")
+        assert seqs(found, 1) == [3]
+
+
+@pytest.mark.parametrize("by_header", [True, False])
+def test_a_cursor_is_the_place_after_which_to_go_on(server: Web, by_header: bool) -> None:
+    talk = a_convo(Phone(ALICE), Phone(BOB))
+    for number in range(5):
+        send(talk, f"m{number}")
+    place: dict[str, Any] = {"last_event_id": "4"} if by_header else {"cursor": "4"}
+    with stream(server, by=BOB, convoId=talk.id, **place) as found:
+        assert seqs(found, 2) == [5, 6]
+
+
+def test_all_convos_of_an_account_come_on_one_stream_and_its_cursor_skips_nothing(server: Web) -> None:
+    bob = Phone(BOB)
+    talks = [a_convo(Phone(ALICE), bob) for _ in range(2)]
+    for number in range(3):
+        for talk in talks:
+            send(talk, f"m{number}")
+    with stream(server, by=BOB, cursor="0") as found:
+        first = list(islice((one for one in found if one), 6))
+    per_convo = {
+        talk.id: [one["message"]["seq"] for one in first if one["message"]["convoId"] == talk.id] for talk in talks
+    }
+    assert set(map(tuple, per_convo.values())) == {(2, 3, 4)}
+    send(talks[1], "later")
+    with stream(server, by=BOB, cursor=first[-1]["cursor"]) as found:
+        (later,) = islice((one for one in found if one), 1)
+    assert (later["message"]["convoId"], later["message"]["seq"]) == (talks[1].id, 5)
+
+
+def test_who_is_removed_hears_of_it_and_then_the_stream_ends(server: Web) -> None:
+    talk = a_convo(Phone(ALICE), Phone(BOB), Phone(CAROL))
+    with stream(server, by=BOB, convoId=talk.id) as found:
+        assert next(found) is None
+        remove(talk, talk.founder, BOB)
+        send(talk, "behind your back")
+        assert [one["message"]["seq"] for one in found if one] == [2]
+
+
+def test_a_member_hears_nothing_from_before_its_time(server: Web) -> None:
+    talk = a_convo(Phone(ALICE), Phone(BOB))
+    send(talk, "before")
+    bring_in(talk, talk.founder, Phone(CAROL))
+    send(talk, "after")
+    with stream(server, by=CAROL, convoId=talk.id, cursor="0") as found:
+        assert seqs(found, 1) == [4]
+
+
+def test_a_lost_bell_is_made_good_by_looking(server: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("delivery.hub.ring", lambda convo_id, seq: None)
+    talk = a_convo(Phone(ALICE), Phone(BOB))
+    with stream(server, by=BOB, convoId=talk.id) as found:
+        assert next(found) is None
+        send(talk, "unheard")
+        assert seqs(found, 1) == [2]
+
+
+@pytest.mark.parametrize(
+    ("by", "changes", "refusal"),
+    [
+        (MALLORY, {}, (403, "NotMember")),
+        (BOB, {"convoId": "nowhere"}, (403, "NotMember")),
+        (BOB, {"deviceId": "unknown"}, (403, "NotMember")),
+        (BOB, {"cursor": "99"}, (400, "FutureCursor")),
+        (BOB, {"cursor": "nonsense"}, (400, "InvalidCursor")),
+        (None, {}, (401, "AuthenticationRequired")),
+    ],
+)
+def test_refusals(server: Web, by: str | None, changes: dict[str, str], refusal: tuple[int, str]) -> None:
+    talk = a_convo(Phone(ALICE), Phone(BOB))
+    response = httpx.get(
+        f"{server.url}/xrpc/{NSID}", params={"convoId": talk.id} | changes, headers=headers(by) if by else {}
+    )
+    assert (response.status_code, response.json()["error"]) == refusal
+    assert response.json()["error"] in lexicon.error_names(NSID) | {"AuthenticationRequired"}
+
+
+def test_it_is_called_with_get(server: Web) -> None:
+    response = httpx.post(f"{server.url}/xrpc/{NSID}", headers=headers(BOB))
+    assert (response.status_code, response.json()["error"]) == (400, "InvalidRequest")
