@@ -29,3 +29,9 @@ pub fn guarded<T: Send>(py: Python<'_>, work: impl FnOnce() -> Outcome<T> + Send
     });
     outcome.map_err(|refusal| refusal.raise(py))
 }
+
+/// Panics, for the test that no panic reaches Python.
+#[pyfunction]
+pub fn _panic(py: Python<'_>) -> PyResult<()> {
+    guarded(py, || panic!("on purpose"))
+}

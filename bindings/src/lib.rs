@@ -31,6 +31,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("MlsError", py.get_type::<error::MlsError>())?;
     module.add("ERROR_CODES", PyFrozenSet::new(py, error::Code::ALL)?)?;
     module.add_function(wrap_pyfunction!(versions, module)?)?;
+    module.add_function(wrap_pyfunction!(guard::_panic, module)?)?;
     delivery::register(module)?;
     #[cfg(feature = "client")]
     client::register(module)?;

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from openmls.client import Client, Group, Signer
-from openmls.delivery import PublicGroup, key_package
+from openmls.delivery import PublicGroup, key_package, peek
 from service import GROUP_ID, agree, let_in, start, three
 
 
@@ -155,6 +155,13 @@ def test_messages_of_five_past_epochs_can_be_read(refused: Callable[..., str]) -
     assert refused(bob.process, sent[1]) in ("client.too_old", "validation.wrong_epoch")
 
 
+def test_a_refused_message_leaves_no_label_behind(refused: Callable[..., str]) -> None:
+    _, _, [alice, bob, _] = three()
+    alice.process(bob.propose_self_remove())
+    assert refused(alice.encrypt, b"x", authenticated_data=b"label") == "client.pending_proposals"
+    assert peek(alice.propose_update()).authenticated_data == b""
+
+
 def test_nothing_is_sent_while_proposals_wait(refused: Callable[..., str]) -> None:
     _, _, [alice, bob, _] = three()
     alice.process(bob.propose_self_remove())
@@ -173,7 +180,7 @@ def test_nothing_is_sent_while_proposals_wait(refused: Callable[..., str]) -> No
         lambda group: group.commit(update=True),
         lambda group: group.propose_update(),
         lambda group: group.group_info(),
-        lambda group: group.process(b""),
+        lambda group: group.propose_leave(),
     ],
 )
 def test_a_removed_member_can_do_no_more(refused: Callable[..., str], call: Callable[[Group], object]) -> None:

@@ -4,11 +4,13 @@ import pickle
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import openmls
 import pytest
 from openmls import client, delivery
+from openmls._native import _panic  # type: ignore[import-not-found]
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "src").rglob("*.rs"))
@@ -71,6 +73,13 @@ def test_values_cannot_be_changed() -> None:
     limits = delivery.Limits()
     with pytest.raises(AttributeError):
         limits.max_members = 3  # type: ignore[misc]
+
+
+def test_a_panic_becomes_an_error_and_prints_nothing(
+    refused: Callable[..., str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert refused(_panic) == "internal.panic"
+    assert capfd.readouterr() == ("", "")
 
 
 WITHOUT_CLIENT = """

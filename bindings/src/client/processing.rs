@@ -1,6 +1,7 @@
 use openmls::prelude::tls_codec::Deserialize as _;
 use openmls::prelude::{
-    MlsMessageIn, OpenMlsProvider, ProcessedMessage, ProcessedMessageContent, ProtocolMessage, QueuedProposal, Sender,
+    ContentType, MlsMessageIn, OpenMlsProvider, ProcessedMessage, ProcessedMessageContent, ProtocolMessage,
+    QueuedProposal, Sender,
 };
 use openmls_rust_crypto::OpenMlsRustCrypto;
 use pyo3::prelude::*;
@@ -25,24 +26,30 @@ pub struct Processed {
 
 impl Device {
     pub fn encrypt(&mut self, group_id: &[u8], data: &[u8], authenticated_data: &[u8]) -> Outcome<Vec<u8>> {
-        self.change(group_id, |own, provider| {
+        self.with(group_id, |own, provider| {
             own.group.set_aad(authenticated_data.to_vec());
             let message = own.group.create_message(provider, own.signer.signer(), data);
+            // A refusal leaves it set, for whatever is made next.
+            own.group.set_aad(Vec::new());
             message.map_err(encrypting)?.to_bytes().map_err(library)
         })
     }
 
     pub fn process(&mut self, group_id: &[u8], message: &[u8]) -> Outcome<Processed> {
         config::limits().require_message_size(message)?;
+        let decoded = MlsMessageIn::tls_deserialize_exact(message).map_err(decoding("MLSMessage"))?;
+        let protocol = decoded
+            .try_into_protocol_message()
+            .map_err(|_| refusal(Code::WrongType, "not a message of a group"))?;
+        if protocol.content_type() == ContentType::Application {
+            // OpenMLS gives up a key only once the message was read.
+            return self.with(group_id, |own, provider| own.process(provider, protocol));
+        }
         self.change(group_id, |own, provider| {
             if own.sent_commit.as_deref() == Some(message) {
                 return own.process_sent_commit(provider);
             }
-            let decoded = MlsMessageIn::tls_deserialize_exact(message).map_err(decoding("MLSMessage"))?;
-            let message = decoded
-                .try_into_protocol_message()
-                .map_err(|_| refusal(Code::WrongType, "not a message of a group"))?;
-            own.process(provider, message)
+            own.process(provider, protocol)
         })
     }
 }

@@ -91,18 +91,28 @@ impl Device {
         found.ok_or_else(|| refusal(Code::NoGroup, "this client has no such group"))
     }
 
-    /// Do something to one group; when it is refused, storage and group are as before.
+    /// Do something to one group that, when it is refused, has changed nothing.
+    pub fn with<T>(
+        &mut self,
+        group_id: &[u8],
+        work: impl FnOnce(&mut Membership, &OpenMlsRustCrypto) -> Outcome<T>,
+    ) -> Outcome<T> {
+        self.membership(group_id)?.require_active()?;
+        match self.groups.get_mut(group_id) {
+            Some(membership) => work(membership, &self.provider),
+            None => refuse(Code::NoGroup, "this client has no such group"),
+        }
+    }
+
+    /// Do something to one group; when it is refused, storage and group are put back as before.
     pub fn change<T>(
         &mut self,
         group_id: &[u8],
         work: impl FnOnce(&mut Membership, &OpenMlsRustCrypto) -> Outcome<T>,
     ) -> Outcome<T> {
         self.membership(group_id)?.require_active()?;
-        self.attempt(|device| match device.groups.get_mut(group_id) {
-            Some(membership) => work(membership, &device.provider),
-            None => refuse(Code::NoGroup, "this client has no such group"),
-        })
-        .inspect_err(|_| self.reload(group_id))
+        self.attempt(|device| device.with(group_id, work))
+            .inspect_err(|_| self.reload(group_id))
     }
 
     /// OpenMLS writes as it goes: a Welcome that turns out invalid has already cost the key package.
