@@ -1,7 +1,6 @@
 """A pytest plugin: one embedded PostgreSQL and Valkey for the whole run, started before Django reads its settings."""
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -13,7 +12,10 @@ if not WORKER:
     # A server that happens to run on this machine is nobody's business here.
     for name in ("DATABASE_URL", "REDIS_URL", "CATBIRD_ENV", "JWT_SECRET", "SERVICE_DID"):
         os.environ.pop(name, None)
-    os.environ["CATBIRD_DATA"] = tempfile.mkdtemp(prefix="catbird-tests-")
+    _folder = tempfile.mkdtemp(prefix="catbird-tests-")
+    # PostgreSQL does not run as root, and must be able to come to its files.
+    Path(_folder).chmod(0o711)
+    os.environ["CATBIRD_DATA"] = _folder
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,5 +25,5 @@ def pytest_configure(config: pytest.Config) -> None:
 
     data = Path(os.environ["CATBIRD_DATA"])
     servers = embedded.start(data)
-    config.add_cleanup(lambda: shutil.rmtree(data, ignore_errors=True))
+    config.add_cleanup(lambda: embedded.forget(data))
     config.add_cleanup(servers.stop)
