@@ -74,5 +74,9 @@ class TooManyMembers(XrpcError):
     pass
 
 
+class NotClaimed(XrpcError):
+    status = 409
+
+
 class CannotRemoveSelf(XrpcError):
     pass

@@ -195,3 +195,49 @@ class Answer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.nsid} {self.key}"
+
+
+ADDITION_LEASE_SECONDS = 60
+
+
+class AdditionClaim(models.Model):
+    """A member's word that it will add a new device of another member; the word lapses after a minute.
+
+    Which devices wait to be added is not kept: it is what the directory and the roster say.
+    """
+
+    convo = models.ForeignKey(Convo, on_delete=models.PROTECT, db_index=False, related_name="addition_claims")
+    device_id = models.TextField()
+    claimed_by = models.TextField()
+    claimed_at = models.DateTimeField()
+    completed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["convo", "device_id"], name="addition_claim_one_a_device")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.device_id} into {self.convo_id}"
+
+
+class ReadditionRequest(models.Model):
+    """A device that is in the roster and cannot get in: some member is to remove its leaf and add it again."""
+
+    convo = models.ForeignKey(Convo, on_delete=models.PROTECT, db_index=False, related_name="readdition_requests")
+    did = models.TextField()
+    device_id = models.TextField(blank=True)
+    requested_at = models.DateTimeField(db_default=Now())
+    answered_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["convo", "did", "device_id"],
+                name="readdition_request_one_open_a_device",
+                condition=Q(answered_at__isnull=True),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.did} into {self.convo_id}"

@@ -8,8 +8,11 @@ from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 
 from catbird_mls.xrpc.errors import InvalidCursor, NotMember
 from catbird_mls.xrpc.fields import wire_bytes, wire_time
+from conversations.additions import Addition, pending_additions
 from conversations.errors import ConvoNotFound, EpochMismatch, InvalidEpochRange, NotAdmin
+from conversations.hints import open_hints
 from conversations.models import Convo, Kind, Member, Message
+from delivery.hub import Hint
 from delivery.selectors import Span, readable_spans
 from delivery.streams import Entry
 from keypackages.selectors import device_handle, device_names, require_device
@@ -58,6 +61,12 @@ def open_members(convo_id: str) -> QuerySet[Member]:
 def active_members(convo_id: str) -> QuerySet[Member]:
     """Those of the roster that may read and write."""
     return open_members(convo_id).filter(leaving_at__isnull=True)
+
+
+def convos_of_account(did: str) -> list[str]:
+    """The convos an account may read and write in."""
+    mine = Member.objects.filter(did=did, left_at__isnull=True, leaving_at__isnull=True)
+    return sorted(set(mine.values_list("convo_id", flat=True)))
 
 
 def places_of(convo_id: str, who: Asking) -> list[Member]:
@@ -171,6 +180,13 @@ def message_view(message: Message) -> dict[str, Any]:
     }
 
 
+def additions_for(*, did: str, convo_ids: Sequence[str] | None, limit: int) -> list[Addition]:
+    """Devices that wait in the caller's convos; those of its own account come in by themselves."""
+    mine = convos_of_account(did)
+    asked = mine if convo_ids is None else [convo_id for convo_id in mine if convo_id in set(convo_ids)]
+    return [one for one in pending_additions(asked) if one.device.did != did][:limit]
+
+
 class ConvoLog:
     """The log as delivery reads it for its streams."""
 
@@ -182,6 +198,9 @@ class ConvoLog:
             Entry(convo_id=convo_id, seq=message.seq, view=message_view(message))
             for message in _cut(list(found.order_by("seq")[:limit]))
         ]
+
+    def open_hints(self, convo_ids: Sequence[str]) -> list[Hint]:
+        return open_hints(convo_ids)
 
     def last_seqs(self, convo_ids: Sequence[str]) -> dict[str, int]:
         return dict(Convo.objects.filter(pk__in=convo_ids).values_list("pk", "last_seq"))

@@ -1,18 +1,28 @@
 from django.urls import path
 
 from conversations.xrpc.add_members import AddMembers
+from conversations.xrpc.claim_pending_device_addition import ClaimPendingDeviceAddition
+from conversations.xrpc.complete_pending_device_addition import CompletePendingDeviceAddition
 from conversations.xrpc.confirm_welcome import ConfirmWelcome
 from conversations.xrpc.create_convo import CreateConvo
+from conversations.xrpc.delete_device import DeleteDevice
 from conversations.xrpc.get_commits import GetCommits
 from conversations.xrpc.get_convos import GetConvos
 from conversations.xrpc.get_epoch import GetEpoch
 from conversations.xrpc.get_messages import GetMessages
+from conversations.xrpc.get_pending_device_additions import GetPendingDeviceAdditions
 from conversations.xrpc.get_welcome import GetWelcome
 from conversations.xrpc.leave_convo import LeaveConvo
+from conversations.xrpc.register_device import RegisterDevice
 from conversations.xrpc.remove_member import RemoveMember
 from conversations.xrpc.send_message import SendMessage
 
 ENDPOINTS = [
+    CompletePendingDeviceAddition,
+    ClaimPendingDeviceAddition,
+    GetPendingDeviceAdditions,
+    RegisterDevice,
+    DeleteDevice,
     AddMembers,
     ConfirmWelcome,
     CreateConvo,

@@ -10,7 +10,7 @@ from channels.generic.http import AsyncHttpConsumer
 from catbird_mls.xrpc.auth import authenticate
 from catbird_mls.xrpc.errors import InvalidCursor, InvalidRequest, NotMember, XrpcError
 from catbird_mls.xrpc.fields import CURSOR_PATTERN
-from delivery.streams import Entry, Follower, Log, follow, in_thread
+from delivery.streams import Event, Follower, Log, follow, in_thread
 
 HEARTBEAT = b": ping\n\n"
 HEADERS = [(b"Content-Type", b"text/event-stream"), (b"Cache-Control", b"no-store"), (b"X-Accel-Buffering", b"no")]
@@ -50,7 +50,7 @@ class StreamConvoEvents(AsyncHttpConsumer):  # type: ignore[misc]  # channels sh
         await self.send_headers(status=200, headers=HEADERS)
         await self.send_body(HEARTBEAT, more_body=True)
         async for item in follow(follower):
-            await self.send_body(HEARTBEAT if item is None else _event(self.nsid, *item), more_body=True)
+            await self.send_body(HEARTBEAT if item is None else _frame(self.nsid, item), more_body=True)
         await self.send_body(b"", more_body=False)
 
     async def _refuse(self, error: XrpcError) -> None:
@@ -76,11 +76,6 @@ class StreamConvoEvents(AsyncHttpConsumer):  # type: ignore[misc]  # channels sh
         return Follower(log=self.log, did=caller.did, device_id=device_id, convo_id=given.get("convoId")), cursor
 
 
-def _event(nsid: str, cursor: str, entry: Entry) -> bytes:
-    data = {
-        "$type": f"{nsid}#messageEvent",
-        "type": "messageEvent",
-        "cursor": cursor,
-        "message": entry.view,
-    }
-    return b"id: %s\nevent: messageEvent\ndata: %s\n\n" % (cursor.encode(), orjson.dumps(data))
+def _frame(nsid: str, event: Event) -> bytes:
+    data = {"$type": f"{nsid}#{event.name}", "type": event.name, "cursor": event.cursor, **event.fields}
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (event.cursor.encode(), event.name.encode(), orjson.dumps(data))

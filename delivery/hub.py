@@ -1,21 +1,27 @@
 """The bell: one bus subscription a process, one wake-up a connection.
 
-A message on the bus is ``convo_id seq`` and nothing else. It may be lost or doubled without harm, because
-a listener looks into the log by itself at intervals.
+A ring of the bell is ``convo_id seq`` and nothing else. It may be lost or doubled without harm, because
+a listener looks into the log by itself at intervals. Hints are not in any log and travel beside it.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
+import orjson
 import redis
 import redis.asyncio
 from django.conf import settings
 
 logger = logging.getLogger(__name__)
 
-CHANNEL = "catbird.bell"
+BELL = "catbird.bell"
+HINTS = "catbird.hints"
+HINTS_KEPT = 100
 SOCKET_TIMEOUT_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 
@@ -25,9 +31,17 @@ _ringer: redis.Redis | None = None
 def ring(convo_id: str, seq: int) -> None:
     """Tell every process that a convo has a new entry; a bus that is down is logged and forgotten."""
     try:
-        _connection().publish(CHANNEL, f"{convo_id} {seq}")
+        _connection().publish(BELL, f"{convo_id} {seq}")
     except redis.RedisError as error:
         logger.warning("bell not rung convo=%s seq=%s cause=%s", convo_id, seq, type(error).__name__)
+
+
+def announce(hint: "Hint") -> None:
+    """Tell every process; like the bell, it may be lost."""
+    try:
+        _connection().publish(HINTS, orjson.dumps(asdict(hint)))
+    except redis.RedisError as error:
+        logger.warning("hint not told name=%s cause=%s", hint.name, type(error).__name__)
 
 
 def _connection() -> redis.Redis:
@@ -41,33 +55,61 @@ def _connection() -> redis.Redis:
     return _ringer
 
 
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Something that is not an entry of any log: told to whoever is connected, and to nobody later."""
+
+    name: str
+    fields: Mapping[str, Any]
+    convo_id: str | None = None
+    did: str | None = None
+    device_id: str | None = None
+    not_for: str | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Listener:
+    """One connection: what wakes it, and the hints it has not told yet, of which only the newest are kept."""
+
+    did: str
+    device_id: str | None
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    hints: deque[Hint] = field(default_factory=lambda: deque(maxlen=HINTS_KEPT))
+
+    def take(self, hint: Hint) -> None:
+        if hint.not_for == self.did or (hint.device_id and self.device_id not in {None, hint.device_id}):
+            return
+        self.hints.append(hint)
+        self.wake.set()
+
+
 class Hub:
-    """Wakes the listeners of a convo in this process when its bell rings."""
+    """Wakes the listeners in this process when a convo's bell rings, or something is hinted."""
 
     def __init__(self) -> None:
-        self._listeners: dict[str, set[asyncio.Event]] = {}
+        self._listeners: dict[str, set[Listener]] = {}
         self._task: asyncio.Task[None] | None = None
         self.connected = False
 
     @contextlib.contextmanager
-    def listening(self, convo_ids: Iterable[str], wake: asyncio.Event) -> Iterator[None]:
-        """While inside, ``wake`` is set whenever one of these convos has something new."""
-        convos = set(convo_ids)
+    def listening(self, convo_ids: Iterable[str], listener: Listener) -> Iterator[None]:
+        """While inside, the listener hears of these convos and of its account."""
+        keys = {*convo_ids, listener.did}
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._follow())
-        for convo_id in convos:
-            self._listeners.setdefault(convo_id, set()).add(wake)
+        for key in keys:
+            self._listeners.setdefault(key, set()).add(listener)
         try:
             yield
         finally:
-            for convo_id in convos:
-                self._drop(convo_id, wake)
+            for key in keys:
+                self._drop(key, listener)
 
-    def _drop(self, convo_id: str, wake: asyncio.Event) -> None:
-        waiting = self._listeners.get(convo_id, set())
-        waiting.discard(wake)
+    def _drop(self, key: str, listener: Listener) -> None:
+        waiting = self._listeners.get(key, set())
+        waiting.discard(listener)
         if not waiting:
-            self._listeners.pop(convo_id, None)
+            self._listeners.pop(key, None)
 
     async def _follow(self) -> None:
         while True:
@@ -83,19 +125,26 @@ class Hub:
             redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=SOCKET_TIMEOUT_SECONDS) as bus,
             bus.pubsub(ignore_subscribe_messages=True) as subscription,
         ):
-            await subscription.subscribe(CHANNEL)
+            await subscription.subscribe(BELL, HINTS)
             self.connected = True
             self._wake_all()
             async for message in subscription.listen():
-                convo_id = bytes(message["data"]).partition(b" ")[0].decode()
-                for wake in self._listeners.get(convo_id, ()):
-                    wake.set()
+                self._hear(bytes(message["channel"]).decode(), bytes(message["data"]))
+
+    def _hear(self, channel: str, data: bytes) -> None:
+        if channel == BELL:
+            for listener in self._listeners.get(data.partition(b" ")[0].decode(), ()):
+                listener.wake.set()
+        else:
+            hint = Hint(**orjson.loads(data))
+            for listener in self._listeners.get(hint.convo_id or hint.did or "", ()):
+                listener.take(hint)
 
     def _wake_all(self) -> None:
         # What rang while nobody was subscribed is found by looking once.
         for waiting in self._listeners.values():
-            for wake in waiting:
-                wake.set()
+            for listener in waiting:
+                listener.wake.set()
 
 
 hub = Hub()

@@ -4,6 +4,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from delivery import hub
+from delivery.hub import Hint
 from delivery.models import Dispatch, Mailbox
 from delivery.tasks import fan_out
 
@@ -32,3 +33,14 @@ def schedule_delivery(*, convo_id: str, seq: int) -> None:
     # Named functions rather than partials: Django's report of a failing callback needs a __qualname__.
     transaction.on_commit(lambda: fan_out.delay(convo_id), robust=True)
     transaction.on_commit(lambda: hub.ring(convo_id, seq), robust=True)
+
+
+def ring_again(convo_id: str) -> None:
+    """Look once more whether everything of a convo is carried, and wake whoever is connected."""
+    transaction.on_commit(lambda: fan_out.delay(convo_id), robust=True)
+    transaction.on_commit(lambda: hub.ring(convo_id, 0), robust=True)
+
+
+def carry_hint(hint: Hint) -> None:
+    """Tell whoever is connected, once the transaction has ended well."""
+    transaction.on_commit(lambda: hub.announce(hint), robust=True)

@@ -17,10 +17,11 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 
 from delivery.errors import FutureCursor
-from delivery.hub import hub
+from delivery.hub import Hint, Listener, hub
 from delivery.selectors import Span, readable_spans
 
 PAGE_ENTRIES = 100
+MESSAGE_EVENT = "messageEvent"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,6 +42,17 @@ class Log(Protocol):
     def last_seqs(self, convo_ids: Sequence[str]) -> dict[str, int]: ...
 
     def seqs_before(self, convo_ids: Sequence[str], *, transaction: int) -> dict[str, int]: ...
+
+    def open_hints(self, convo_ids: Sequence[str]) -> Sequence[Hint]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a stream sends: its name in the lexicon, the cursor that stands after it, and its fields."""
+
+    name: str
+    cursor: str
+    fields: Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -73,7 +85,7 @@ class Follower:
             self.positions = self.log.seqs_before(ids, transaction=int(cursor))
         self.cursor = cursor or str(self.positions.get(self.convo_id or "", 0) if self.convo_id else horizon)
 
-    def read(self) -> tuple[list[tuple[str, Entry]], bool]:
+    def read(self) -> tuple[list[Event], bool]:
         """The next entries, each with the cursor that stands after it, and whether there may be more."""
         horizon = _horizon()
         self.spans = readable_spans(did=self.did, device_id=self.device_id, convo_id=self.convo_id)
@@ -84,6 +96,10 @@ class Follower:
             more = more or len(page) == PAGE_ENTRIES
             found.extend(page)
         return self._numbered(found, horizon, more=more), more
+
+    @property
+    def convo_ids(self) -> list[str]:
+        return sorted({span.convo_id for span in self.spans} | ({self.convo_id} if self.convo_id else set()))
 
     @property
     def finished(self) -> bool:
@@ -101,7 +117,7 @@ class Follower:
             self.positions[span.convo_id] = page[-1].seq
         return page
 
-    def _numbered(self, found: list[Entry], horizon: int, *, more: bool) -> list[tuple[str, Entry]]:
+    def _numbered(self, found: list[Entry], horizon: int, *, more: bool) -> list[Event]:
         numbered = []
         for entry in found:
             last = entry is found[-1]
@@ -109,22 +125,29 @@ class Follower:
                 self.cursor = str(entry.seq)
             elif last and not more:
                 self.cursor = str(max(horizon, int(self.cursor)))
-            numbered.append((self.cursor, entry))
+            numbered.append(Event(MESSAGE_EVENT, self.cursor, {"message": entry.view}))
         return numbered
 
 
-async def follow(follower: Follower) -> AsyncIterator[tuple[str, Entry] | None]:
-    """Every entry from the follower's place on, for as long as it may read; None when it is time for a sign of life."""
-    wake = asyncio.Event()
+async def follow(follower: Follower) -> AsyncIterator[Event | None]:
+    """Every entry from the follower's place on, for as long as it may read, and what is hinted meanwhile.
+
+    None when it is time for a sign of life. What was asked for and not answered yet is hinted first.
+    """
+    listener = Listener(follower.did, follower.device_id)
+    for hint in await in_thread(follower.log.open_hints)(follower.convo_ids):
+        listener.take(hint)
     while not follower.finished:
-        followed = {span.convo_id for span in follower.spans} | ({follower.convo_id} if follower.convo_id else set())
-        with hub.listening({convo_id for convo_id in followed if convo_id}, wake):
-            wake.clear()
-            numbered, more = await in_thread(follower.read)()
-            for item in numbered:
-                yield item
+        with hub.listening(follower.convo_ids, listener):
+            listener.wake.clear()
+            events, more = await in_thread(follower.read)()
+            while listener.hints:
+                hint = listener.hints.popleft()
+                events.append(Event(hint.name, follower.cursor, hint.fields))
+            for event in events:
+                yield event
             if not more and not follower.finished:
-                async for beat in _pause(wake):
+                async for beat in _pause(listener.wake):
                     yield beat
 
 

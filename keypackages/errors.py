@@ -53,6 +53,10 @@ class InvalidDid(XrpcError):
     pass
 
 
+class TooManyHashes(XrpcError):
+    pass
+
+
 class TooManyDids(XrpcError):
     pass
 
@@ -62,8 +66,9 @@ class KeyPackageNotFound(XrpcError):
 
     status = 409
 
-    def __init__(self, *, did: str, reference: bytes) -> None:
-        super().__init__(f"No unspent key package of {did} with hash={reference.hex()}")
+    def __init__(self, *, did: str, reference: bytes | None = None) -> None:
+        which = f" with hash={reference.hex()}" if reference is not None else ""
+        super().__init__(f"No unspent key package of {did}{which}")
 
 
 class InvalidWelcome(XrpcError):

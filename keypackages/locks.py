@@ -1,8 +1,10 @@
 """Row locks of the directory. In the whole code base the order is: convo, then key packages, then mailboxes."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from django.db import transaction
+from django.utils import timezone
 
 from keypackages.models import OPEN_STATES, Device, KeyPackage, Welcome
 
@@ -22,6 +24,20 @@ def locked_open_welcomes(*, convo_id: str, did: str, device_id: str | None) -> l
     if device_id is not None:
         mine = mine.filter(device_id__in=[device_id, ""])
     return list(mine.order_by("pk"))
+
+
+def some_ended_packages(limit: int, *, spent: bool, before: datetime) -> list[KeyPackage]:
+    """Up to so many packages that ended before a moment; those another job holds are skipped."""
+    assert transaction.get_connection().in_atomic_block
+    ended = KeyPackage.objects.select_for_update(skip_locked=True).filter(expires_at__lt=before)
+    return list(ended.filter(spent_at__isnull=not spent).order_by("pk")[:limit])
+
+
+def some_expired_welcomes(limit: int) -> list[Welcome]:
+    """Up to so many open Welcomes whose package has ended; those another job holds are skipped."""
+    assert transaction.get_connection().in_atomic_block
+    open_ones = Welcome.objects.select_for_update(skip_locked=True, of=("self",)).filter(state__in=OPEN_STATES)
+    return list(open_ones.filter(key_package__expires_at__lt=timezone.now()).order_by("pk")[:limit])
 
 
 def locked_devices(did: str) -> list[Device]:

@@ -21,6 +21,9 @@ class Device(models.Model):
     registered_at = models.DateTimeField(db_default=Now())
     last_seen_at = models.DateTimeField(db_default=Now())
     deleted_at = models.DateTimeField(null=True)
+    low_stock_noticed_at = models.DateTimeField(null=True)
+    # Set when joining has failed so often that only another way in can help.
+    needs_recovery_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints: ClassVar = [
@@ -57,6 +60,7 @@ class KeyPackage(models.Model):
     handed_out_at = models.DateTimeField(null=True)
     spent_at = models.DateTimeField(null=True)
     spent_in_convo = models.TextField(blank=True)
+    spent_by_device = models.TextField(blank=True)
     consumed_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -81,6 +85,7 @@ class KeyPackage(models.Model):
                 name="key_package_unspent",
                 condition=Q(spent_at__isnull=True),
             ),
+            models.Index(fields=["expires_at"], name="key_package_by_end"),
         ]
 
     def __str__(self) -> str:
@@ -97,6 +102,38 @@ class State(models.TextChoices):
 
 
 OPEN_STATES = (State.WAITING, State.FETCHED)
+# An expired Welcome lets nobody in, but its device still waits for another way.
+UNSETTLED_STATES = (*OPEN_STATES, State.EXPIRED)
+
+
+class OptIn(models.Model):
+    """Whether an account may be invited; an account that never said so may be."""
+
+    did = models.TextField(primary_key=True)
+    opted_in = models.BooleanField()
+    changed_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.did} {'in' if self.opted_in else 'out'}"
+
+
+class DailyCount(models.Model):
+    """What happened to an account's packages on one day; outlives the packages."""
+
+    did = models.TextField()
+    cipher_suite = models.TextField()
+    day = models.DateField()
+    published = models.PositiveIntegerField(default=0)
+    spent = models.PositiveIntegerField(default=0)
+    expired = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["did", "cipher_suite", "day"], name="daily_count_one_a_day")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.did} {self.day}"
 
 
 class WelcomeBody(models.Model):
@@ -119,23 +156,34 @@ class Welcome(models.Model):
     did = models.TextField()
     device_id = models.TextField(blank=True)
     epoch = models.PositiveBigIntegerField()
+    # The KeyPackageRef it was made for; empty where the Welcome names an account and no package.
+    reference = models.BinaryField()
     # Plain columns to the database: packages belong to an account, Welcomes to a convo, and the tables can live apart.
     key_package = models.ForeignKey(
-        KeyPackage, on_delete=models.PROTECT, null=True, db_constraint=False, related_name="welcomes"
+        KeyPackage, on_delete=models.SET_NULL, null=True, db_constraint=False, related_name="welcomes"
     )
-    body = models.ForeignKey(WelcomeBody, on_delete=models.PROTECT, db_constraint=False, related_name="recipients")
+    body = models.ForeignKey(
+        WelcomeBody, on_delete=models.SET_NULL, null=True, db_constraint=False, related_name="recipients"
+    )
+    # How far the convo has moved while this way in was open.
+    convo_epoch = models.PositiveBigIntegerField()
     state = models.TextField(choices=State.choices, default=State.WAITING)
     created_at = models.DateTimeField(db_default=Now())
     first_fetched_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     tries = models.PositiveIntegerField(default=0)
+    rung_at = models.DateTimeField(null=True)
+    rings = models.PositiveIntegerField(default=0)
     reason = models.TextField(blank=True)
 
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(name="welcome_state_known", condition=Q(state__in=State.values)),
         ]
-        indexes: ClassVar = [models.Index(fields=["convo_id", "did", "device_id"], name="welcome_of_a_device")]
+        indexes: ClassVar = [
+            models.Index(fields=["convo_id", "did", "device_id"], name="welcome_of_a_device"),
+            models.Index(fields=["created_at"], name="welcome_unsettled", condition=Q(state__in=UNSETTLED_STATES)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.convo_id} for {self.did} {self.state}"

@@ -1,19 +1,16 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, F, Min, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from catbird_mls.xrpc.errors import Forbidden
 from keypackages.errors import DeviceNotFound, TooManyDids
-from keypackages.models import Device, KeyPackage, Welcome
+from keypackages.models import Device, KeyPackage, OptIn, Welcome
 
-KEY_PACKAGE_THRESHOLD = 20
 HANDED_OUT_DIDS_MAX = 100
-DAYS_OF_AVERAGE = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +20,23 @@ class DeviceRef:
     did: str
     device_id: str
     name: str
+    mls_did: str
     signature_key: bytes
+    registered_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPackageRef:
+    """A package that is handed out, in plain values other apps may keep."""
+
+    did: str
+    body: bytes
+    reference: bytes
+    cipher_suite: str
+
+
+def key_package_ref(package: KeyPackage) -> KeyPackageRef:
+    return KeyPackageRef(package.did, bytes(package.body), bytes(package.reference), package.cipher_suite)
 
 
 def registered_devices(did: str) -> QuerySet[Device]:
@@ -50,12 +63,12 @@ def device_handle(*, did: str, handle: str) -> str | None:
 def devices_of_keys(keys: Iterable[bytes]) -> dict[tuple[str, bytes], DeviceRef]:
     """Registered devices by account and signature key: who stands behind a leaf."""
     found = Device.objects.filter(signature_key__in=list(keys), deleted_at__isnull=True)
-    return {(device.did, bytes(device.signature_key)): _device_ref(device) for device in found}
+    return {(device.did, bytes(device.signature_key)): device_ref(device) for device in found}
 
 
 def devices_of_accounts(dids: Iterable[str]) -> list[DeviceRef]:
     found = Device.objects.filter(did__in=list(dids), deleted_at__isnull=True).order_by("did", "pk")
-    return [_device_ref(device) for device in found]
+    return [device_ref(device) for device in found]
 
 
 def device_names(device_ids: Iterable[str]) -> dict[str, str]:
@@ -83,11 +96,19 @@ def next_key_packages(*, dids: Sequence[str], cipher_suite: str | None) -> list[
     """One package a device of every account: the one handed out longest ago, a last resort only for want of others."""
     if len(set(dids)) > HANDED_OUT_DIDS_MAX:
         raise TooManyDids(f"At most {HANDED_OUT_DIDS_MAX} accounts can be asked for at once.")
-    packages = available_key_packages().filter(did__in=set(dids))
+    packages = available_key_packages().filter(did__in=set(dids)).exclude(did__in=_opted_out())
     if cipher_suite:
         packages = packages.filter(cipher_suite=cipher_suite)
     turn = ("device_id", "last_resort", F("handed_out_at").asc(nulls_first=True), "pk")
     return list(packages.order_by(*turn).distinct("device_id"))
+
+
+def opt_ins(dids: Iterable[str]) -> dict[str, OptIn]:
+    return {choice.did: choice for choice in OptIn.objects.filter(did__in=list(dids))}
+
+
+def _opted_out() -> Any:
+    return OptIn.objects.filter(opted_in=False).values("did")
 
 
 def welcomes_on_file(*, convo_id: str, references: Iterable[bytes]) -> bool:
@@ -107,58 +128,12 @@ def welcome_state_of(*, convo_id: str, did: str, device_id: str | None) -> str |
     return mine.order_by("-pk").values_list("state", flat=True).first()
 
 
-def stats(*, did: str, cipher_suite: str | None) -> dict[str, Any]:
-    """What getKeyPackageStats tells, computed from the packages themselves."""
-    packages = KeyPackage.objects.filter(did=did, device__deleted_at__isnull=True)
-    if cipher_suite:
-        packages = packages.filter(cipher_suite=cipher_suite)
-    now = timezone.now()
-    totals = packages.aggregate(
-        total=Count("pk"),
-        available=Count("pk", filter=Q(spent_at__isnull=True, expires_at__gt=now)),
-        consumed=Count("pk", filter=Q(spent_at__isnull=False)),
-        day=Count("pk", filter=Q(spent_at__gt=now - timedelta(days=1))),
-        week=Count("pk", filter=Q(spent_at__gt=now - timedelta(days=DAYS_OF_AVERAGE))),
-        first_expiry=Min("expires_at", filter=Q(spent_at__isnull=True, expires_at__gt=now)),
+def device_ref(device: Device) -> DeviceRef:
+    return DeviceRef(
+        did=device.did,
+        device_id=device.pk,
+        name=device.name,
+        mls_did=device.mls_did,
+        signature_key=bytes(device.signature_key),
+        registered_at=device.registered_at,
     )
-    devices = max(1, registered_devices(did).count())
-    return _stats_view(totals, threshold=KEY_PACKAGE_THRESHOLD * devices, now=now) | {
-        "byCipherSuite": _by_cipher_suite(packages, now)
-    }
-
-
-def _stats_view(totals: dict[str, Any], *, threshold: int, now: datetime) -> dict[str, Any]:
-    """The two rates are in hundredths, as deployed clients read them."""
-    daily = totals["week"] * 100 // DAYS_OF_AVERAGE
-    expiry = totals["first_expiry"]
-    return {
-        "available": totals["available"],
-        "threshold": threshold,
-        "needsReplenish": totals["available"] < threshold,
-        "total": totals["total"],
-        "consumed": totals["consumed"],
-        "consumedLast24h": totals["day"],
-        "consumedLast7d": totals["week"],
-        "averageDailyConsumption": daily,
-        "predictedDepletionDays": totals["available"] * 10_000 // daily if daily else None,
-        "oldestExpiresIn": _days_and_hours(expiry - now) if expiry else None,
-    }
-
-
-def _days_and_hours(left: timedelta) -> str:
-    return f"{left.days}d {left.seconds // 3600}h"
-
-
-def _by_cipher_suite(packages: QuerySet[KeyPackage], now: datetime) -> list[dict[str, Any]]:
-    rows = packages.values("cipher_suite").annotate(
-        available=Count("pk", filter=Q(spent_at__isnull=True, expires_at__gt=now)),
-        consumed=Count("pk", filter=Q(spent_at__isnull=False)),
-    )
-    return [
-        {"cipherSuite": row["cipher_suite"], "available": row["available"], "consumed": row["consumed"]}
-        for row in rows.order_by("cipher_suite")
-    ]
-
-
-def _device_ref(device: Device) -> DeviceRef:
-    return DeviceRef(did=device.did, device_id=device.pk, name=device.name, signature_key=bytes(device.signature_key))

@@ -85,3 +85,16 @@ class CursorField(serializers.CharField):
         if not CURSOR_PATTERN.fullmatch(cursor):
             raise InvalidCursor
         return cursor
+
+
+class HexField(serializers.CharField):
+    """Bytes as hexadecimal text."""
+
+    def __init__(self, *, max_bytes: int, **options: Any) -> None:
+        super().__init__(max_length=max_bytes, **options)
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return bytes.fromhex(str(super().to_internal_value(data)))
+        except ValueError:
+            raise serializers.ValidationError("Not hexadecimal.") from None

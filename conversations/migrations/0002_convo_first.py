@@ -26,6 +26,12 @@ ALTER TABLE conversations_proposal ADD PRIMARY KEY (convo_id, id);
 ALTER TABLE conversations_answer DROP CONSTRAINT conversations_answer_pkey;
 ALTER TABLE conversations_answer ADD PRIMARY KEY (convo_id, id);
 CREATE INDEX answer_ids ON conversations_answer USING brin (id);
+
+ALTER TABLE conversations_additionclaim DROP CONSTRAINT conversations_additionclaim_pkey;
+ALTER TABLE conversations_additionclaim ADD PRIMARY KEY (convo_id, id);
+
+ALTER TABLE conversations_readditionrequest DROP CONSTRAINT conversations_readditionrequest_pkey;
+ALTER TABLE conversations_readditionrequest ADD PRIMARY KEY (convo_id, id);
 """
 
 

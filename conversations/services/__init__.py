@@ -1,6 +1,8 @@
+from conversations.services.additions import claim_addition, complete_addition
 from conversations.services.bundle import CommitBundle
 from conversations.services.commits import add_members, remove_member
 from conversations.services.create import NewConvo, create_convo
+from conversations.services.devices import delete_device, register_device
 from conversations.services.leaving import leave_convo
 from conversations.services.messages import append_message
 from conversations.services.welcomes import fetch_welcome, settle_welcome
@@ -10,9 +12,13 @@ __all__ = [
     "NewConvo",
     "add_members",
     "append_message",
+    "claim_addition",
+    "complete_addition",
     "create_convo",
+    "delete_device",
     "fetch_welcome",
     "leave_convo",
+    "register_device",
     "remove_member",
     "settle_welcome",
 ]

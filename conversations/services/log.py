@@ -12,6 +12,7 @@ from conversations.errors import IdempotencyConflict
 from conversations.models import Answer, Convo, Kind, Message
 from conversations.selectors import Asking
 from delivery.services import schedule_delivery
+from keypackages.services import note_epoch
 
 
 def append_entry(convo: Convo, *, kind: Kind, epoch: int, msg_id: str, body: bytes, sender_did: str) -> Message:
@@ -33,6 +34,8 @@ def append_entry(convo: Convo, *, kind: Kind, epoch: int, msg_id: str, body: byt
         received_at=convo.last_message_at,
     )
     schedule_delivery(convo_id=convo.pk, seq=message.seq)
+    if kind == Kind.COMMIT:
+        note_epoch(convo_id=convo.pk, epoch=epoch)
     return message
 
 

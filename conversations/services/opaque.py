@@ -10,7 +10,7 @@ from conversations.models import Convo, Kind, Left, Message
 from conversations.selectors import Asking, open_members
 from conversations.services.bundle import CommitBundle, require_claims
 from conversations.services.log import append_entry, handshake_id
-from conversations.services.roster import Newcomer, admits_device, close_place, open_places
+from conversations.services.roster import Newcomer, admits_device, answer_readditions, close_place, open_places
 from keypackages.framing import welcome_references
 from keypackages.selectors import welcomes_on_file
 from keypackages.services import SpentPackage, WelcomeToSend, send_welcomes, spend_key_packages
@@ -63,6 +63,7 @@ def welcome_newcomers(
     if len(rows) + len(newcomers) > settings.CATBIRD_MAX_MEMBERS:
         raise TooManyMembers(f"A conversation has at most {settings.CATBIRD_MAX_MEMBERS} members.")
     open_places(convo, newcomers)
+    answer_readditions(convo, [(package.did, package.device_id) for package in spent])
     if not on_file:
         named = [one.did for one in unknown]
         send_welcomes(convo_id=convo.pk, epoch=epoch, welcomes=_addressed(welcomes, spent, named), ratchet_tree=None)

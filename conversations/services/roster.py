@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from conversations.models import Convo, Left, Member
+from conversations.models import Convo, Left, Member, ReadditionRequest
 from conversations.selectors import active_members, open_members
 from delivery.services import close_mailbox, open_mailbox
 from keypackages.services import supersede_welcomes
@@ -38,6 +38,20 @@ def open_place(convo: Convo, newcomer: Newcomer) -> None:
 def open_places(convo: Convo, newcomers: Iterable[Newcomer]) -> None:
     for newcomer in newcomers:
         open_place(convo, newcomer)
+
+
+def answer_readditions(convo: Convo, devices: Iterable[tuple[str, str]]) -> None:
+    """Devices that a commit has let in anew wait no longer."""
+    for did, device_id in devices:
+        ReadditionRequest.objects.filter(
+            convo=convo, did=did, device_id__in=[device_id, ""], answered_at__isnull=True
+        ).update(answered_at=timezone.now())
+
+
+def waits_for_readding(convo: Convo, member: Member) -> bool:
+    return ReadditionRequest.objects.filter(
+        convo=convo, did=member.did, device_id__in=[member.device_id, ""], answered_at__isnull=True
+    ).exists()
 
 
 def close_place(convo: Convo, member: Member, *, how: Left) -> None:

@@ -1,6 +1,6 @@
 """Tracked convos: the roster is the ratchet tree, followed commit by commit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from conversations.errors import InvalidCommit
 from conversations.framing import (
@@ -15,7 +15,14 @@ from conversations.models import Convo, GroupState, Kind, Left, Member, Message,
 from conversations.selectors import require_admin
 from conversations.services.bundle import CommitBundle, require_claims
 from conversations.services.log import append_entry, handshake_id
-from conversations.services.roster import Newcomer, close_place, open_places, rows_by_leaf
+from conversations.services.roster import (
+    Newcomer,
+    answer_readditions,
+    close_place,
+    open_places,
+    rows_by_leaf,
+    waits_for_readding,
+)
 from keypackages.framing import welcome_references
 from keypackages.selectors import devices_of_keys
 from keypackages.services import SpentPackage, WelcomeToSend, send_welcomes, spend_key_packages
@@ -37,9 +44,9 @@ def append_tracked_commit(
     leavers = [rows[leaf.leaf_index] for leaf in info.removed]
     _require_own_leaf(info, places)
     _require_pending_removals(convo, info)
-    _require_removals_allowed(places, leavers, removed_did)
     _require_known_keys(info, rows)
-    spent = _spend(convo, info, bundle, dids)
+    spent = _spend(convo, info, bundle, dids, by_device=rows[info.committer].device_id)
+    _require_removals_allowed(convo, places, _put_out(leavers, spent), removed_did)
     message = append_entry(
         convo,
         kind=Kind.COMMIT,
@@ -51,6 +58,7 @@ def append_tracked_commit(
     for member in leavers:
         close_place(convo, member, how=Left.LEFT if member.leaving_at else Left.REMOVED)
     open_places(convo, _newcomers(info, spent))
+    answer_readditions(convo, [(package.did, package.device_id) for package in spent.values()])
     _keep_state(state, group, bundle)
     send_welcomes(
         convo_id=convo.pk,
@@ -110,11 +118,24 @@ def _require_pending_removals(convo: Convo, info: CommitInfo) -> None:
         raise InvalidCommit(f"commit.pending_removal_left_out: leaves {missing} are to be removed.")
 
 
-def _require_removals_allowed(places: Sequence[Member], leavers: Sequence[Member], removed_did: str | None) -> None:
-    """Removing others takes the role; removing leavers and one's own devices does not."""
-    if any(member.leaving_at is None and member.did != places[0].did for member in leavers):
-        require_admin(places)
-    if removed_did is not None and removed_did not in {member.did for member in leavers}:
+def _put_out(leavers: Sequence[Member], spent: Mapping[bytes, SpentPackage]) -> list[tuple[Member, bool]]:
+    """Those a commit removes, each with whether it lets the same device in anew."""
+    again = {(package.did, package.device_id) for package in spent.values()}
+    return [(member, (member.did, member.device_id) in again) for member in leavers]
+
+
+def _require_removals_allowed(
+    convo: Convo, places: Sequence[Member], leavers: Sequence[tuple[Member, bool]], removed_did: str | None
+) -> None:
+    """Removing others takes the role.
+
+    It does not take it for leavers, for one's own devices, and for a device that asked to be added again and is.
+    """
+    for member, again in leavers:
+        others = member.leaving_at is None and member.did != places[0].did
+        if others and not (again and waits_for_readding(convo, member)):
+            require_admin(places)
+    if removed_did is not None and removed_did not in {member.did for member, _ in leavers}:
         raise InvalidCommit("commit.target_not_removed: the commit does not remove the member that is named.")
 
 
@@ -129,11 +150,15 @@ def _require_known_keys(info: CommitInfo, rows: dict[int, Member]) -> None:
             raise InvalidCommit("commit.unknown_signature_key: register the device's new signature key first.")
 
 
-def _spend(convo: Convo, info: CommitInfo, bundle: CommitBundle, dids: Sequence[str]) -> dict[bytes, SpentPackage]:
+def _spend(
+    convo: Convo, info: CommitInfo, bundle: CommitBundle, dids: Sequence[str], *, by_device: str
+) -> dict[bytes, SpentPackage]:
     """Use up the packages of the Adds, which the binding has found to be those of the Welcomes."""
     references = [leaf.reference for leaf in info.added if leaf.reference is not None]
     require_claims(bundle.claimed, references)
-    spent = {one.reference: one for one in spend_key_packages(convo_id=convo.pk, references=references)}
+    spent = {
+        one.reference: one for one in spend_key_packages(convo_id=convo.pk, references=references, by_device=by_device)
+    }
     added = {one.did for one in spent.values()}
     if dids and added != set(dids):
         raise InvalidCommit("commit.other_members_added: the commit does not add exactly the accounts named.")

@@ -5,7 +5,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from catbird_mls.xrpc.fields import BytesField, DidField
+from catbird_mls.xrpc.fields import BytesField, DidField, HexField
 from conversations.framing import COMMIT_MAX_BYTES, GROUP_INFO_MAX_BYTES
 from conversations.models import CONVO_ID_MAX_LENGTH
 from conversations.services import CommitBundle
@@ -18,19 +18,6 @@ REFERENCE_MAX_BYTES = 64
 class ConvoIdField(serializers.CharField):
     def __init__(self, **options: Any) -> None:
         super().__init__(source="convo_id", max_length=CONVO_ID_MAX_LENGTH, **options)
-
-
-class HexField(serializers.CharField):
-    """Bytes as hexadecimal text."""
-
-    def __init__(self, *, max_bytes: int, **options: Any) -> None:
-        super().__init__(max_length=max_bytes, **options)
-
-    def to_internal_value(self, data: Any) -> Any:
-        try:
-            return bytes.fromhex(str(super().to_internal_value(data)))
-        except ValueError:
-            raise serializers.ValidationError("Not hexadecimal.") from None
 
 
 class GroupIdField(HexField):

@@ -1,32 +1,61 @@
-from keypackages.services.devices import delete_device, register_device
+from keypackages.services.devices import DeletedDevice, delete_device, register_device
+from keypackages.services.housekeeping import (
+    claim_low_stock,
+    claim_rings,
+    drop_expired_packages,
+    expire_welcomes,
+    purge_spent_packages,
+    purge_welcome_bodies,
+)
+from keypackages.services.opting import opt
 from keypackages.services.packages import (
+    BatchItem,
     SpentPackage,
+    hand_out_for_device,
     hand_out_key_packages,
     publish_key_package,
     publish_key_packages,
     spend_key_packages,
+    sync_key_packages,
 )
 from keypackages.services.welcomes import (
+    StuckWelcome,
     TakenWelcome,
     WelcomeToSend,
     confirm_welcome,
+    note_epoch,
+    note_rings,
     send_welcomes,
     supersede_welcomes,
     take_welcome,
 )
 
 __all__ = [
+    "BatchItem",
+    "DeletedDevice",
     "SpentPackage",
+    "StuckWelcome",
     "TakenWelcome",
     "WelcomeToSend",
+    "claim_low_stock",
+    "claim_rings",
     "confirm_welcome",
     "delete_device",
+    "drop_expired_packages",
+    "expire_welcomes",
+    "hand_out_for_device",
     "hand_out_key_packages",
+    "note_epoch",
+    "note_rings",
+    "opt",
     "publish_key_package",
     "publish_key_packages",
+    "purge_spent_packages",
+    "purge_welcome_bodies",
     "register_device",
     "send_welcomes",
     "spend_key_packages",
     "supersede_welcomes",
+    "sync_key_packages",
     "take_welcome",
 ]

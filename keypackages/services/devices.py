@@ -12,7 +12,7 @@ from keypackages.errors import (
     TooManyDevices,
 )
 from keypackages.locks import locked_devices
-from keypackages.models import OPEN_STATES, Device, State, Welcome
+from keypackages.models import UNSETTLED_STATES, Device, State, Welcome
 from keypackages.selectors import available_key_packages, require_device
 from keypackages.services.packages import BatchItem, store_key_packages
 
@@ -41,6 +41,7 @@ def register_device(
         raise InvalidSignatureKey("Not the length of a signature public key.")
     with transaction.atomic(durable=True):
         device = _upsert_device(did, name, device_uuid, signature_key)
+        device.refresh_from_db()
         refused = store_key_packages(device=device, items=key_packages)
         if refused:
             index, error = next(iter(refused.items()))
@@ -55,7 +56,7 @@ def delete_device(*, did: str, handle: str) -> DeletedDevice:
         device = require_device(did=did, handle=handle)
         device.deleted_at = timezone.now()
         device.save(update_fields=["deleted_at"])
-        Welcome.objects.filter(did=did, device_id=device.pk, state__in=OPEN_STATES).update(
+        Welcome.objects.filter(did=did, device_id=device.pk, state__in=UNSETTLED_STATES).update(
             state=State.SUPERSEDED, ended_at=device.deleted_at, reason="device deleted"
         )
         dropped, _ = device.key_packages.filter(spent_at__isnull=True).delete()

@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,15 +14,18 @@ from keypackages.errors import (
     InvalidBatch,
     InvalidKeyPackage,
     KeyPackageNotFound,
+    TooManyHashes,
     TooManyKeyPackages,
 )
 from keypackages.framing import KEY_PACKAGE_MAX_LIFETIME_SECONDS, ReadKeyPackage, read_key_package
-from keypackages.locks import locked_key_packages
+from keypackages.locks import locked_devices, locked_key_packages
 from keypackages.models import Device, KeyPackage
-from keypackages.selectors import available_key_packages, next_key_packages, registered_devices
+from keypackages.selectors import available_key_packages, next_key_packages, require_device
+from keypackages.services.counters import count
 
 BATCH_MAX = 100
 UNSPENT_MAX = 100
+HASHES_MAX = 200
 
 # An item the wire could not read stands in the batch as its own refusal.
 KeyPackageItem = Mapping[str, Any]
@@ -39,10 +42,19 @@ class SpentPackage:
     device_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What a comparison with the device's own packages came to, as KeyPackageRefs."""
+
+    device_id: str
+    kept: Sequence[bytes]
+    orphaned: Sequence[bytes]
+
+
 def publish_key_package(*, did: str, item: KeyPackageItem) -> None:
     """Put one package into the directory; publishing it again changes nothing."""
     with transaction.atomic(durable=True):
-        _store(_read(item), did=did, devices=list(registered_devices(did)))
+        _store(_read(item), did=did, devices=locked_devices(did))
 
 
 def publish_key_packages(*, did: str, items: Sequence[BatchItem]) -> dict[int, XrpcError]:
@@ -52,7 +64,7 @@ def publish_key_packages(*, did: str, items: Sequence[BatchItem]) -> dict[int, X
     if len(items) > BATCH_MAX:
         raise BatchTooLarge(f"A batch holds at most {BATCH_MAX} key packages.")
     with transaction.atomic(durable=True):
-        return _store_each(items, did=did, devices=list(registered_devices(did)))
+        return _store_each(items, did=did, devices=locked_devices(did))
 
 
 def store_key_packages(*, device: Device, items: Sequence[BatchItem]) -> dict[int, XrpcError]:
@@ -73,7 +85,33 @@ def hand_out_key_packages(*, dids: Sequence[str], cipher_suite: str | None) -> l
     return packages
 
 
-def spend_key_packages(*, convo_id: str, references: Sequence[bytes]) -> list[SpentPackage]:
+def hand_out_for_device(device_id: str) -> KeyPackage:
+    """One unspent package of this device, as for anybody who asks."""
+    device = Device.objects.get(pk=device_id)
+    for package in hand_out_key_packages(dids=[device.did], cipher_suite=None):
+        if package.device_id == device_id:
+            return package
+    raise KeyPackageNotFound(did=device.did)
+
+
+def sync_key_packages(*, did: str, handle: str, local: Collection[bytes]) -> Synced:
+    """Drop what the directory has of this device and the device has no longer; nothing of any other device.
+
+    Packages a commit has spent are kept: their Welcomes are under way.
+    """
+    if len(local) > HASHES_MAX:
+        raise TooManyHashes(f"At most {HASHES_MAX} hashes can be compared at once.")
+    with transaction.atomic(durable=True):
+        locked_devices(did)
+        device = require_device(did=did, handle=handle)
+        unspent = list(device.key_packages.filter(spent_at__isnull=True).order_by("pk"))
+        orphans = [package for package in unspent if bytes(package.reference) not in local]
+        KeyPackage.objects.filter(pk__in=[package.pk for package in orphans], spent_at__isnull=True).delete()
+    kept = [bytes(package.reference) for package in unspent if package not in orphans]
+    return Synced(device.pk, kept, [bytes(package.reference) for package in orphans])
+
+
+def spend_key_packages(*, convo_id: str, references: Sequence[bytes], by_device: str = "") -> list[SpentPackage]:
     """Use up the packages a commit's Welcome was made for, inside the transaction of that commit.
 
     Of two commits that want the same package exactly one gets it; the other is told which one is gone. A
@@ -83,10 +121,11 @@ def spend_key_packages(*, convo_id: str, references: Sequence[bytes]) -> list[Sp
     for reference in references:
         _require_spendable(held.get(reference), reference)
     now = timezone.now()
-    for package in held.values():
-        if package.spent_at is None:
-            package.spent_at, package.spent_in_convo = now, convo_id
-            package.save(update_fields=["spent_at", "spent_in_convo"])
+    fresh = [package for package in held.values() if package.spent_at is None]
+    for package in fresh:
+        package.spent_at, package.spent_in_convo, package.spent_by_device = now, convo_id, by_device
+        package.save(update_fields=["spent_at", "spent_in_convo", "spent_by_device"])
+    count("spent", [(package.did, package.cipher_suite) for package in fresh])
     return [_spent(held[reference]) for reference in references]
 
 
@@ -127,26 +166,22 @@ def _read(item: BatchItem) -> ReadKeyPackage:
 
 
 def _store(package: ReadKeyPackage, *, did: str, devices: Sequence[Device]) -> None:
+    """Under the lock of the account's devices, so that two requests neither pass the limit nor meet on one package."""
     device = _require_owner(package, did=did, devices=devices)
     if KeyPackage.objects.filter(did=did, reference=package.reference).exists():
         return
     if available_key_packages().filter(device=device).count() >= UNSPENT_MAX:
         raise TooManyKeyPackages(f"A device has at most {UNSPENT_MAX} unspent key packages.")
-    KeyPackage.objects.bulk_create(
-        [
-            KeyPackage(
-                did=did,
-                device=device,
-                reference=package.reference,
-                cipher_suite=package.cipher_suite,
-                body=package.body,
-                last_resort=package.last_resort,
-                expires_at=package.expires_at,
-            )
-        ],
-        # Another request may have published the same package since we looked.
-        ignore_conflicts=True,
+    KeyPackage.objects.create(
+        did=did,
+        device=device,
+        reference=package.reference,
+        cipher_suite=package.cipher_suite,
+        body=package.body,
+        last_resort=package.last_resort,
+        expires_at=package.expires_at,
     )
+    count("published", [(did, package.cipher_suite)])
 
 
 def _require_owner(package: ReadKeyPackage, *, did: str, devices: Sequence[Device]) -> Device:

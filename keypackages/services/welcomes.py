@@ -4,15 +4,17 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from keypackages.errors import WelcomeConsumed, WelcomeNotFound
 from keypackages.locks import locked_open_welcomes
-from keypackages.models import OPEN_STATES, KeyPackage, State, Welcome, WelcomeBody
+from keypackages.models import UNSETTLED_STATES, Device, KeyPackage, State, Welcome, WelcomeBody
 from keypackages.selectors import welcome_state_of
 from keypackages.services.packages import SpentPackage
 
 REASON_MAX_LENGTH = 1024
+TRIES_BEFORE_RECOVERY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,16 @@ def send_welcomes(*, convo_id: str, epoch: int, welcomes: Sequence[WelcomeToSend
             supersede_welcomes(convo_id=convo_id, did=spent.did, device_id=spent.device_id, reason="replaced")
         Welcome.objects.bulk_create([_addressed(stored, spent) for spent in welcome.packages])
         Welcome.objects.bulk_create(
-            [Welcome(convo_id=convo_id, did=did, epoch=epoch, body=stored) for did in welcome.dids]
+            [
+                Welcome(convo_id=convo_id, did=did, epoch=epoch, convo_epoch=epoch, reference=b"", body=stored)
+                for did in welcome.dids
+            ]
         )
+
+
+def note_epoch(*, convo_id: str, epoch: int) -> None:
+    """The convo has moved on; the distance of a Welcome that is still open tells staff how late its device is."""
+    Welcome.objects.filter(convo_id=convo_id, state__in=UNSETTLED_STATES).update(convo_epoch=epoch)
 
 
 def take_welcome(*, convo_id: str, did: str, device_id: str | None) -> TakenWelcome:
@@ -63,11 +73,7 @@ def take_welcome(*, convo_id: str, did: str, device_id: str | None) -> TakenWelc
         if welcome is None:
             raise _why_none(convo_id, did, device_id)
         _mark_fetched(welcome)
-        return TakenWelcome(
-            body=bytes(welcome.body.body),
-            epoch=welcome.epoch,
-            ratchet_tree=bytes(tree) if (tree := welcome.body.ratchet_tree) is not None else None,
-        )
+        return _taken(welcome)
 
 
 def confirm_welcome(*, convo_id: str, did: str, device_id: str | None, success: bool, details: str) -> None:
@@ -85,9 +91,25 @@ def confirm_welcome(*, convo_id: str, did: str, device_id: str | None, success: 
         _settle(fetched[0], success=success, details=details[:REASON_MAX_LENGTH])
 
 
+@dataclass(frozen=True, slots=True)
+class StuckWelcome:
+    """A Welcome somebody acts on, in plain values other apps may keep."""
+
+    welcome_id: int
+    convo_id: str
+    did: str
+    device_id: str
+
+
+def note_rings(welcomes: Sequence[StuckWelcome]) -> None:
+    """That their devices were rung for."""
+    ids = [welcome.welcome_id for welcome in welcomes]
+    Welcome.objects.filter(pk__in=ids).update(rung_at=timezone.now(), rings=F("rings") + 1)
+
+
 def supersede_welcomes(*, convo_id: str, did: str, device_id: str | None, reason: str) -> None:
     """No Welcome of this device is of use any longer: it was replaced, or the device is out or in another way."""
-    open_ones = Welcome.objects.filter(convo_id=convo_id, did=did, state__in=OPEN_STATES)
+    open_ones = Welcome.objects.filter(convo_id=convo_id, did=did, state__in=UNSETTLED_STATES)
     if device_id is not None:
         open_ones = open_ones.filter(device_id=device_id)
     open_ones.update(state=State.SUPERSEDED, ended_at=timezone.now(), reason=reason)
@@ -99,12 +121,24 @@ def _addressed(stored: WelcomeBody, spent: SpentPackage) -> Welcome:
         did=spent.did,
         device_id=spent.device_id,
         epoch=stored.epoch,
+        convo_epoch=stored.epoch,
+        reference=spent.reference,
         key_package_id=spent.key_package_id,
         body=stored,
     )
 
 
+def _taken(welcome: Welcome) -> TakenWelcome:
+    assert welcome.body is not None, "an open Welcome has its bytes"
+    tree = welcome.body.ratchet_tree
+    return TakenWelcome(
+        body=bytes(welcome.body.body), epoch=welcome.epoch, ratchet_tree=None if tree is None else bytes(tree)
+    )
+
+
 def _usable(welcome: Welcome) -> bool:
+    if welcome.key_package is None and welcome.reference:
+        return False
     if welcome.state == State.WAITING:
         return welcome.key_package is None or welcome.key_package.expires_at > timezone.now()
     grace = timedelta(seconds=settings.CATBIRD_WELCOME_GRACE_SECONDS)
@@ -122,10 +156,16 @@ def _mark_fetched(welcome: Welcome) -> None:
 
 
 def _settle(welcome: Welcome, *, success: bool, details: str) -> None:
+    """A Welcome that failed waits for another try; after the third its device is known to need another way in."""
+    now = timezone.now()
     welcome.state = State.CONFIRMED if success else State.WAITING
-    welcome.reason = "" if success else details
-    welcome.ended_at = timezone.now() if success else None
+    welcome.reason = "" if success else details or "no reason given"
+    welcome.ended_at = now if success else None
     welcome.save(update_fields=["state", "reason", "ended_at"])
+    if not success and welcome.tries >= TRIES_BEFORE_RECOVERY:
+        Device.objects.filter(pk=welcome.device_id, needs_recovery_at__isnull=True).update(needs_recovery_at=now)
+    if success:
+        Device.objects.filter(pk=welcome.device_id).update(needs_recovery_at=None)
 
 
 def _why_none(convo_id: str, did: str, device_id: str | None) -> WelcomeConsumed | WelcomeNotFound:

@@ -6,7 +6,8 @@ from catbird_mls.xrpc.auth import Caller
 from catbird_mls.xrpc.fields import DidField
 from catbird_mls.xrpc.views import Query
 from keypackages.errors import InvalidDid
-from keypackages.selectors import require_own_stats, stats
+from keypackages.selectors import require_own_stats
+from keypackages.stock import stats
 
 
 class GetKeyPackageStats(Query):

@@ -11,9 +11,9 @@ from rest_framework import serializers
 from catbird_mls.asgi import STREAMS
 from catbird_mls.xrpc import errors, lexicon
 from catbird_mls.xrpc.errors import XrpcError
+from catbird_mls.xrpc.fields import HexField
 from catbird_mls.xrpc.views import Endpoint
 from conversations.urls import ENDPOINTS as CONVERSATIONS
-from conversations.xrpc.fields import HexField
 from keypackages.urls import ENDPOINTS as KEYPACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]

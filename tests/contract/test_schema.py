@@ -8,6 +8,8 @@ CONVO_TABLES = {
     "conversations_message",
     "conversations_proposal",
     "conversations_answer",
+    "conversations_additionclaim",
+    "conversations_readditionrequest",
     "conversations_groupstate",
     "keypackages_welcome",
     "keypackages_welcomebody",

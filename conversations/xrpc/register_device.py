@@ -5,7 +5,7 @@ from rest_framework import serializers
 from catbird_mls.xrpc.auth import Caller
 from catbird_mls.xrpc.fields import BytesField
 from catbird_mls.xrpc.views import Procedure
-from keypackages.services import register_device
+from conversations.services import register_device
 from keypackages.xrpc.fields import KeyPackageBatch
 
 SIGNATURE_KEY_MAX_BYTES = 133
@@ -22,11 +22,11 @@ class RegisterDevice(Procedure):
         signaturePublicKey = BytesField(source="signature_key", max_length=SIGNATURE_KEY_MAX_BYTES)
 
     def handle(self, caller: Caller, **given: Any) -> dict[str, Any]:
-        device = register_device(
+        device, waiting = register_device(
             did=caller.did,
             name=given["name"],
             device_uuid=given.get("device_uuid") or given.get("device_uuid_too", ""),
             signature_key=given["signature_key"],
             key_packages=given["key_packages"],
         )
-        return {"deviceId": device.pk, "mlsDid": device.mls_did, "autoJoinedConvos": []}
+        return {"deviceId": device.device_id, "mlsDid": device.mls_did, "autoJoinedConvos": waiting}

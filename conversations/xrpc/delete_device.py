@@ -4,7 +4,7 @@ from rest_framework import serializers
 
 from catbird_mls.xrpc.auth import Caller
 from catbird_mls.xrpc.views import Procedure
-from keypackages.services import delete_device
+from conversations.services import delete_device
 
 
 class DeleteDevice(Procedure):
