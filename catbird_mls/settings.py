@@ -189,6 +189,10 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CATBIRD_SWEEP_SECONDS = _number("CATBIRD_SWEEP_SECONDS", 5)
 CELERY_BEAT_SCHEDULE = {
     "delivery.sweep": {"task": "delivery.tasks.sweep", "schedule": float(CATBIRD_SWEEP_SECONDS)},
+    "keypackages.expire": {"task": "keypackages.tasks.expire", "schedule": 60.0},
+    "keypackages.purge": {"task": "keypackages.tasks.purge", "schedule": 600.0},
+    "conversations.ring_for_waiting": {"task": "conversations.tasks.ring_for_waiting", "schedule": 300.0},
+    "conversations.notice_low_stock": {"task": "conversations.tasks.notice_low_stock", "schedule": 600.0},
 }
 
 UNFOLD = {"SITE_TITLE": "catbird-mls", "SITE_HEADER": "catbird-mls"}

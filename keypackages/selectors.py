@@ -1,16 +1,18 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from catbird_mls.xrpc.errors import Forbidden
 from keypackages.errors import DeviceNotFound, TooManyDids
 from keypackages.models import Device, KeyPackage, OptIn, Welcome
 
 HANDED_OUT_DIDS_MAX = 100
+CONTACT_STEP = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,18 @@ def require_device(*, did: str, handle: str) -> Device:
 
 
 def device_handle(*, did: str, handle: str) -> str | None:
-    """The id behind a handle of the caller's, or None when there is no such device."""
+    """The id behind a handle of the caller's, or None when there is no such device.
+
+    Whoever asks has been heard of: the device's last contact is noted, at most once a minute.
+    """
     try:
-        return require_device(did=did, handle=handle).pk
+        device = require_device(did=did, handle=handle)
     except DeviceNotFound:
         return None
+    now = timezone.now()
+    if now - device.last_seen_at > CONTACT_STEP:
+        Device.objects.filter(pk=device.pk, last_seen_at__lt=now - CONTACT_STEP).update(last_seen_at=now)
+    return device.pk
 
 
 def devices_of_keys(keys: Iterable[bytes]) -> dict[tuple[str, bytes], DeviceRef]:

@@ -9,7 +9,7 @@ from conversations.models import Convo
 from conversations.selectors import Asking
 from conversations.services import CommitBundle, NewConvo, add_members, create_convo, remove_member
 from keypackages.models import Device
-from keypackages.services import hand_out_key_packages, register_device, take_welcome
+from keypackages.services import confirm_welcome, hand_out_key_packages, register_device, take_welcome
 from tests.devices import SUITE, Phone
 
 
@@ -120,6 +120,7 @@ def _take(talk: Talk, by: Phone, commit: bytes) -> None:
 def join(talk: Talk, phone: Phone) -> None:
     welcome = take_welcome(convo_id=talk.id, did=phone.did, device_id=phone.device_id)
     phone.client.join(welcome.body, welcome.ratchet_tree)
+    confirm_welcome(convo_id=talk.id, did=phone.did, device_id=phone.device_id, success=True, details="")
 
 
 def leaf_of(talk: Talk, did: str) -> int:
