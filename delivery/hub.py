@@ -1,6 +1,6 @@
 """The bell: one bus subscription a process, one wake-up a connection.
 
-A ring of the bell is ``convo_id seq`` and nothing else. It may be lost or doubled without harm, because
+A ring of the bell is ``convo_id seq`` and nothing else; an account is rung for like a convo when it comes into one. It may be lost or doubled without harm, because
 a listener looks into the log by itself at intervals. Hints are not in any log and travel beside it.
 """
 
@@ -28,12 +28,12 @@ RETRY_SECONDS = 1.0
 _ringer: redis.Redis | None = None
 
 
-def ring(convo_id: str, seq: int) -> None:
-    """Tell every process that a convo has a new entry; a bus that is down is logged and forgotten."""
+def ring(key: str, seq: int) -> None:
+    """Tell every process that a convo has a new entry, or an account a new convo; a bus that is down is logged and forgotten."""
     try:
-        _connection().publish(BELL, f"{convo_id} {seq}")
+        _connection().publish(BELL, f"{key} {seq}")
     except redis.RedisError as error:
-        logger.warning("bell not rung convo=%s seq=%s cause=%s", convo_id, seq, type(error).__name__)
+        logger.warning("bell not rung key=%s seq=%s cause=%s", key, seq, type(error).__name__)
 
 
 def announce(hint: "Hint") -> None:

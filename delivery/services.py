@@ -13,6 +13,8 @@ def open_mailbox(*, convo_id: str, did: str, device_id: str, first_seq: int) -> 
     """From ``first_seq`` on the device may read the log. Part of the transaction that makes it a member."""
     assert transaction.get_connection().in_atomic_block
     Mailbox.objects.create(convo_id=convo_id, did=did, device_id=device_id, first_seq=first_seq)
+    # Streams over all convos of the account are to follow this one too.
+    transaction.on_commit(lambda: hub.ring(did, 0), robust=True)
 
 
 def close_mailbox(*, convo_id: str, did: str, device_id: str, last_seq: int) -> None:

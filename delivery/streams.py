@@ -138,7 +138,8 @@ async def follow(follower: Follower) -> AsyncIterator[Event | None]:
     for hint in await in_thread(follower.log.open_hints)(follower.convo_ids):
         listener.take(hint)
     while not follower.finished:
-        with hub.listening(follower.convo_ids, listener):
+        heard = follower.convo_ids
+        with hub.listening(heard, listener):
             listener.wake.clear()
             events, more = await in_thread(follower.read)()
             while listener.hints:
@@ -146,7 +147,8 @@ async def follow(follower: Follower) -> AsyncIterator[Event | None]:
                 events.append(Event(hint.name, follower.cursor, hint.fields))
             for event in events:
                 yield event
-            if not more and not follower.finished:
+            # A convo that was opened meanwhile is not listened to yet.
+            if not more and not follower.finished and follower.convo_ids == heard:
                 async for beat in _pause(listener.wake):
                     yield beat
 

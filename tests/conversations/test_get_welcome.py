@@ -10,8 +10,9 @@ from django.utils import timezone
 from keypackages.models import KeyPackage, Welcome
 from keypackages.services import publish_key_package
 from tests.conftest import Answer, Wire, leaves_no_trace
-from tests.devices import ALICE, BOB, MALLORY, SUITE, Phone
-from tests.situations import Talk, a_convo, a_device, add_unjoined, remove
+from tests.devices import ALICE, BOB, CAROL, MALLORY, SUITE, Phone
+from tests.situations import Talk, a_convo, a_device, add_unjoined, packages_of, remove
+from tests.wiring import b64
 
 pytestmark = pytest.mark.django_db
 
@@ -47,16 +48,31 @@ def test_user_publishes_new_key_package_after_being_added(wire: Wire, talk: Talk
     assert KeyPackage.objects.get(spent_at__isnull=False).consumed_at is not None
 
 
-def test_multi_device_scenario(wire: Wire) -> None:
-    phone, laptop = Phone(BOB), Phone(BOB, "laptop")
-    for device in (phone, laptop):
-        a_device(device, packages=1)
+@pytest.mark.parametrize("devices", [1, 2, 5])
+def test_multi_device_scenario(wire: Wire, devices: int) -> None:
+    phones = [Phone(BOB, f"device {number}") for number in range(devices)]
+    for phone in phones:
+        a_device(phone, packages=1)
     answer = wire.call("getKeyPackages", by=ALICE, dids=[BOB])
-    assert len(answer["keyPackages"]) == 2
-    talks = [a_convo(Phone(ALICE)) for _ in range(2)]
-    for talk, device in zip(talks, (phone, laptop), strict=True):
-        add_unjoined(talk, talk.founder, device)
-        assert can_join(device, fetch(wire, talk, deviceId=device.device_id))
+    assert len(answer["keyPackages"]) == devices
+    alice = Phone(ALICE)
+    for phone in phones:
+        talk = a_convo(alice)
+        add_unjoined(talk, talk.founder, phone)
+        assert can_join(phone, fetch(wire, talk, deviceId=phone.device_id))
+
+
+@pytest.mark.parametrize("devices", [2, 5])
+def test_every_device_of_an_account_joins_the_same_convo(wire: Wire, devices: int) -> None:
+    phones = [Phone(BOB, f"device {number}") for number in range(devices)]
+    talk = a_convo(Phone(ALICE))
+    add_unjoined(talk, talk.founder, *phones)
+    for phone in phones:
+        publish_key_package(did=BOB, item={"key_package": phone.packages()[0], "cipher_suite": SUITE})
+        assert can_join(phone, fetch(wire, talk, deviceId=phone.device_id))
+        given = {"convoId": talk.id, "success": True, "deviceId": phone.device_id}
+        wire.call("confirmWelcome", by=BOB, **given)
+        assert fetch(wire, talk, deviceId=phone.device_id).refusal == (410, "WelcomeConsumed")
 
 
 def test_already_consumed_welcome(wire: Wire, talk: Talk, bob: Phone) -> None:
@@ -108,3 +124,40 @@ def test_refusals(wire: Wire, talk: Talk) -> None:
         assert fetch(wire, talk, convoId="nowhere").refusal == (403, "NotMember")
         assert fetch(wire, talk, deviceId="unknown").refusal == (403, "NotMember")
         assert wire.call("getWelcome", by=BOB).refusal == (400, "InvalidRequest")
+
+
+def test_several_welcomes_of_one_commit_go_to_whom_they_are_for(wire: Wire) -> None:
+    """Engines that make one Welcome a member: here one Welcome is cut in two."""
+    alice, bob, carol = Phone(ALICE), Phone(BOB), Phone(CAROL)
+    for phone in (bob, carol):
+        a_device(phone)
+    talk = a_convo(alice)
+    made = talk.founder.add(talk.id, packages_of(bob, carol))
+    assert made.welcome is not None
+    halves = [b64(half) for half in split_welcome(made.welcome)]
+    given = {"convoId": talk.id, "didList": [BOB, CAROL], "commit": b64(made.commit), "groupInfo": b64(made.group_info)}
+    assert wire.call("addMembers", by=ALICE, **given, welcomeMessages=halves).status == 200
+    got = {phone.did: fetch(wire, talk, by=phone.did) for phone in (bob, carol)}
+    assert {answer["welcome"] for answer in got.values()} == set(halves)
+    assert all(can_join(phone, got[phone.did]) for phone in (bob, carol))
+
+
+def split_welcome(welcome: bytes) -> list[bytes]:
+    """One Welcome for each of those a Welcome lets in (RFC 9420, section 12.4.3.1)."""
+    head, rest = welcome[:6], welcome[6:]
+    secrets, encrypted_group_info = _vector(rest)
+    found = []
+    while secrets:
+        before = secrets
+        for _ in range(3):  # reference, KEM output, ciphertext
+            _, secrets = _vector(secrets)
+        one = before[: len(before) - len(secrets)]
+        found.append(head + (0x4000 | len(one)).to_bytes(2, "big") + one + encrypted_group_info)
+    return found
+
+
+def _vector(data: bytes) -> tuple[bytes, bytes]:
+    """A vector with a variable-size length, and what follows it (section 2.1.2)."""
+    width = 1 << (data[0] >> 6)
+    length = int.from_bytes(data[:width], "big") & ((1 << (8 * width - 2)) - 1)
+    return data[width : width + length], data[width + length :]

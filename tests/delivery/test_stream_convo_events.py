@@ -12,7 +12,9 @@ import pytest
 from catbird_mls.xrpc import lexicon
 from catbird_mls.xrpc.auth import mint_development_token
 from conversations.selectors import Asking
-from conversations.services import append_message
+from conversations.services import append_message, register_device
+from conversations.services.mending import ask_for_readding, notice_low_stock
+from keypackages.services import StuckWelcome, publish_key_packages
 from tests.devices import ALICE, BOB, CAROL, MALLORY, Phone
 from tests.live import Web, web
 from tests.situations import Talk, a_convo, bring_in, remove
@@ -117,6 +119,18 @@ def test_all_convos_of_an_account_come_on_one_stream_and_its_cursor_skips_nothin
     assert (later["message"]["convoId"], later["message"]["seq"]) == (talks[1].id, 5)
 
 
+def test_a_stream_over_everything_follows_a_convo_that_opens_meanwhile(server: Web) -> None:
+    alice, bob = Phone(ALICE), Phone(BOB)
+    a_convo(alice, bob)
+    with stream(server, by=BOB) as found:
+        assert next(found) is None
+        talk = a_convo(alice, bob)
+        send(talk, "one")
+        assert next(one for one in found if one)["message"]["seq"] == 2
+        send(talk, "two")
+        assert next(one for one in found if one)["message"]["seq"] == 3
+
+
 def test_who_is_removed_hears_of_it_and_then_the_stream_ends(server: Web) -> None:
     talk = a_convo(Phone(ALICE), Phone(BOB), Phone(CAROL))
     with stream(server, by=BOB, convoId=talk.id) as found:
@@ -167,3 +181,53 @@ def test_refusals(server: Web, by: str | None, changes: dict[str, str], refusal:
 def test_it_is_called_with_get(server: Web) -> None:
     response = httpx.post(f"{server.url}/xrpc/{NSID}", headers=headers(BOB))
     assert (response.status_code, response.json()["error"]) == (400, "InvalidRequest")
+
+
+def named(found: Iterator[Any], name: str) -> Any:
+    return next(event for event in found if event and event["type"] == name)
+
+
+def test_a_new_device_is_announced_to_the_others_and_again_to_who_connects(server: Web) -> None:
+    talk = a_convo(Phone(ALICE), Phone(BOB), Phone(CAROL))
+    laptop = Phone(BOB, "laptop")
+    with stream(server, by=ALICE, convoId=talk.id) as early:
+        assert next(early) is None
+        register_device(
+            did=BOB,
+            name="laptop",
+            device_uuid=laptop.uuid,
+            signature_key=laptop.signature_key,
+            key_packages=laptop.items(1),
+        )
+        told = named(early, "newDeviceEvent")
+    assert (told["convoId"], told["userDid"], told["deviceName"]) == (talk.id, BOB, "laptop")
+    with stream(server, by=CAROL, convoId=talk.id) as late:
+        assert named(late, "newDeviceEvent")["pendingAdditionId"] == told["pendingAdditionId"]
+
+
+def test_a_device_that_runs_out_is_told_and_no_other(server: Web) -> None:
+    phone, laptop = Phone(ALICE), Phone(ALICE, "laptop")
+    talk = a_convo(phone, laptop)
+    register_many(laptop)
+    with (
+        stream(server, by=ALICE, deviceId=phone.device_id) as found,
+        stream(server, by=ALICE, deviceId=laptop.device_id) as other,
+    ):
+        assert (next(found), next(other)) == (None, None)
+        assert notice_low_stock() == 1
+        assert named(found, "infoEvent")["info"] == "LowKeyPackages"
+        send(talk, "next")
+        assert next(event for event in other if event)["type"] == "messageEvent"
+
+
+def register_many(phone: Phone) -> None:
+    publish_key_packages(did=phone.did, items=phone.items(20))
+
+
+def test_a_request_for_readding_is_told_to_the_others(server: Web) -> None:
+    talk = a_convo(Phone(ALICE), Phone(BOB))
+    bob = talk.phones[1]
+    with stream(server, by=ALICE, convoId=talk.id) as found:
+        assert next(found) is None
+        ask_for_readding([StuckWelcome(0, talk.id, BOB, bob.device_id)])
+        assert named(found, "readditionRequestedEvent")["userDid"] == BOB
