@@ -124,7 +124,8 @@ class Directory(RuleBasedStateMachine):
         for device in self.devices:
             for talk in device.waiting:
                 mine = Welcome.objects.filter(convo_id=talk.id, device_id=device.phone.device_id)
-                assert mine.filter(state__in=["waiting", "fetched"], body__isnull=False).count() == 1
+                usable = mine.filter(state__in=["waiting", "fetched"], body__isnull=False, key_package__isnull=False)
+                assert usable.count() == 1
 
     @invariant()
     def no_package_admits_twice(self) -> None:
