@@ -4,13 +4,14 @@ The model knows one thing: for which devices a Welcome waits that they could use
 handed out, with bytes the device can join with, whatever else happened in between; and no package may admit twice.
 """
 
+import os
 from dataclasses import dataclass, field
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from conversations.selectors import Asking
 from conversations.services import add_members, delete_device, leave_convo
@@ -21,7 +22,9 @@ from keypackages.services import confirm_welcome, publish_key_packages, register
 from tests.devices import ALICE, BOB, Phone
 from tests.situations import Talk, a_convo, bundle_of, packages_of
 
-DEVICES = st.integers(0, 2)
+PLACES = st.integers(0, 11)
+# More with CATBIRD_HISTORIES, for a long search by hand.
+HISTORIES = int(os.environ.get("CATBIRD_HISTORIES", "20"))
 
 
 @dataclass
@@ -34,16 +37,26 @@ class Expected:
     waiting: list[Talk] = field(default_factory=list)
 
 
+def one_of(devices: list[Expected], place: int) -> Expected:
+    return devices[place % len(devices)]
+
+
 class Directory(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.alice = Phone(ALICE)
         self.devices = [Expected(Phone(BOB, f"device {number}")) for number in range(3)]
 
-    @rule(place=DEVICES, packages=st.integers(0, 3))
+    def registered(self) -> list[Expected]:
+        return [device for device in self.devices if device.registered]
+
+    def expecting(self) -> list[Expected]:
+        return [device for device in self.devices if device.waiting]
+
+    @rule(place=PLACES, packages=st.integers(1, 3))
     def register(self, place: int, packages: int) -> None:
         """For the first time or again, with the same key."""
-        device = self.devices[place]
+        device = self.devices[place % len(self.devices)]
         device.phone.device_id = register_device(
             did=BOB,
             name=device.phone.name,
@@ -53,35 +66,32 @@ class Directory(RuleBasedStateMachine):
         ).pk
         device.registered = True
 
-    @rule(place=DEVICES)
+    @precondition(lambda self: self.registered())
+    @rule(place=PLACES)
     def publish(self, place: int) -> None:
-        device = self.devices[place]
-        if device.registered:
-            assert publish_key_packages(did=BOB, items=device.phone.items(1)) == {}
+        device = one_of(self.registered(), place)
+        assert publish_key_packages(did=BOB, items=device.phone.items(1)) == {}
 
-    @rule(place=DEVICES)
+    @precondition(lambda self: self.registered())
+    @rule(place=PLACES)
     def sync_with_nothing(self, place: int) -> None:
         """A device that says it has no package at all: what is under way stays."""
-        device = self.devices[place]
-        if device.registered:
-            sync_key_packages(did=BOB, handle=device.phone.device_id, local=set())
+        sync_key_packages(did=BOB, handle=one_of(self.registered(), place).phone.device_id, local=set())
 
-    @rule(place=DEVICES)
+    @precondition(lambda self: self.registered())
+    @rule(place=PLACES)
     def add(self, place: int) -> None:
-        device = self.devices[place]
-        package = packages_of(device.phone) if device.registered else []
-        if not package:
-            return
-        talk = a_convo(self.alice)
-        made = talk.founder.add(talk.id, package)
-        add_members(convo_id=talk.id, who=Asking(ALICE), dids=[BOB], bundle=bundle_of(made), key=None)
-        device.waiting.append(talk)
+        device = one_of(self.registered(), place)
+        if package := packages_of(device.phone):
+            talk = a_convo(self.alice)
+            made = talk.founder.add(talk.id, package)
+            add_members(convo_id=talk.id, who=Asking(ALICE), dids=[BOB], bundle=bundle_of(made), key=None)
+            device.waiting.append(talk)
 
-    @rule(place=DEVICES, twice=st.booleans())
+    @precondition(lambda self: self.expecting())
+    @rule(place=PLACES, twice=st.booleans())
     def fetch_and_join(self, place: int, twice: bool) -> None:
-        device = self.devices[place]
-        if not device.waiting:
-            return
+        device = one_of(self.expecting(), place)
         talk = device.waiting.pop()
         for _ in range(1 + twice):
             welcome = take_welcome(convo_id=talk.id, did=BOB, device_id=device.phone.device_id)
@@ -90,29 +100,28 @@ class Directory(RuleBasedStateMachine):
         with pytest.raises(WelcomeConsumed):
             take_welcome(convo_id=talk.id, did=BOB, device_id=device.phone.device_id)
 
-    @rule(place=DEVICES)
+    @precondition(lambda self: self.expecting())
+    @rule(place=PLACES)
     def fetch_and_fail(self, place: int) -> None:
-        device = self.devices[place]
-        if device.waiting:
-            talk = device.waiting[-1]
-            take_welcome(convo_id=talk.id, did=BOB, device_id=device.phone.device_id)
-            self.confirm(device, talk, success=False)
+        device = one_of(self.expecting(), place)
+        take_welcome(convo_id=device.waiting[-1].id, did=BOB, device_id=device.phone.device_id)
+        self.confirm(device, device.waiting[-1], success=False)
 
-    @rule(place=DEVICES)
+    @precondition(lambda self: self.expecting())
+    @rule(place=PLACES)
     def leave(self, place: int) -> None:
-        device = self.devices[place]
-        if device.waiting:
-            talk = device.waiting.pop()
-            leave_convo(convo_id=talk.id, who=Asking(BOB, device.phone.device_id), target_did=None, proposal=None)
-            with pytest.raises((WelcomeConsumed, WelcomeNotFound)):
-                take_welcome(convo_id=talk.id, did=BOB, device_id=device.phone.device_id)
+        device = one_of(self.expecting(), place)
+        talk = device.waiting.pop()
+        leave_convo(convo_id=talk.id, who=Asking(BOB, device.phone.device_id), target_did=None, proposal=None)
+        with pytest.raises((WelcomeConsumed, WelcomeNotFound)):
+            take_welcome(convo_id=talk.id, did=BOB, device_id=device.phone.device_id)
 
-    @rule(place=DEVICES)
+    @precondition(lambda self: self.registered())
+    @rule(place=PLACES)
     def delete(self, place: int) -> None:
-        device = self.devices[place]
-        if device.registered:
-            delete_device(did=BOB, handle=device.phone.device_id)
-            self.devices[place] = Expected(Phone(BOB, device.phone.name))
+        device = one_of(self.registered(), place)
+        delete_device(did=BOB, handle=device.phone.device_id)
+        self.devices[self.devices.index(device)] = Expected(Phone(BOB, device.phone.name))
 
     @rule()
     def keep_house(self) -> None:
@@ -160,6 +169,11 @@ def test_no_history_strands_a_welcome() -> None:
     run_state_machine_as_test(
         Isolated,
         settings=settings(
-            max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=HISTORIES,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            # A failing history is short enough as it is found, and shrinking it takes minutes.
+            phases=[Phase.explicit, Phase.reuse, Phase.generate],
         ),
     )
