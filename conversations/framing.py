@@ -25,8 +25,8 @@ __all__ = [
     "ProposalInfo",
     "PublicGroup",
     "StoredGroup",
+    "commit_epoch",
     "found_group",
-    "require_framed_commit",
     "require_framed_proposal",
     "require_no_smuggling",
     "verify_commit",
@@ -85,10 +85,9 @@ def found_group(*, group_info_bytes: bytes, ratchet_tree: bytes | None) -> Publi
 
 
 def verify_commit(
-    stored: StoredGroup, commit: bytes, *, group_info_bytes: bytes | None, welcomes: Sequence[bytes], epoch: int
+    stored: StoredGroup, commit: bytes, *, group_info_bytes: bytes | None, welcomes: Sequence[bytes]
 ) -> tuple[CommitInfo, PublicGroup]:
     """What a member's commit does and the group it leads to; nothing is believed that OpenMLS did not verify."""
-    _require_commit(commit, epoch=epoch, group_id=None)
     _require_readable(group_info_bytes, welcomes)
     with _refusing(InvalidCommit):
         return stored.rebuild().process_commit(
@@ -108,9 +107,17 @@ def verify_proposal(stored: StoredGroup, proposal: bytes, *, epoch: int) -> Prop
     return info
 
 
-def require_framed_commit(commit: bytes, *, epoch: int, group_id: bytes) -> None:
-    """All that can be known of a commit in an opaque convo: framing, group, epoch and content type."""
-    _require_commit(commit, epoch=epoch, group_id=group_id)
+def commit_epoch(commit: bytes, *, group_id: bytes) -> int:
+    """The epoch a commit was made for; all that can be known of one in an opaque convo is its frame."""
+    if len(commit) > COMMIT_MAX_BYTES:
+        raise InvalidCommit(f"limit.message_size: a commit is at most {COMMIT_MAX_BYTES} bytes.")
+    with _refusing(InvalidCommit):
+        found = peek(commit)
+    if found.wire_format not in {"public_message", "private_message"} or found.content_type != "commit":
+        raise InvalidCommit("decode.wrong_type: not a commit.")
+    if found.group_id != group_id or found.epoch is None:
+        raise InvalidCommit("validation.wrong_group_id: the commit is of another group.")
+    return found.epoch
 
 
 def require_framed_proposal(proposal: bytes, *, epoch: int, group_id: bytes) -> None:
@@ -138,18 +145,6 @@ def require_no_smuggling(ciphertext: bytes, *, group_id: bytes, epoch: int) -> N
             f"The ciphertext is a message of type {found.content_type} and epoch {found.epoch}, "
             f"not an application message of epoch {epoch}."
         )
-
-
-def _require_commit(commit: bytes, *, epoch: int, group_id: bytes | None) -> None:
-    if len(commit) > COMMIT_MAX_BYTES:
-        raise InvalidCommit(f"limit.message_size: a commit is at most {COMMIT_MAX_BYTES} bytes.")
-    with _refusing(InvalidCommit):
-        found = peek(commit)
-    if found.wire_format not in {"public_message", "private_message"} or found.content_type != "commit":
-        raise InvalidCommit("decode.wrong_type: not a commit.")
-    if group_id is not None and found.group_id != group_id:
-        raise InvalidCommit("validation.wrong_group_id: the commit is of another group.")
-    _require_same_epoch(found.epoch, epoch)
 
 
 def _require_readable(group_info_bytes: bytes | None, welcomes: Sequence[bytes]) -> None:

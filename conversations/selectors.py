@@ -1,23 +1,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.conf import settings
 from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 
 from catbird_mls.xrpc.errors import InvalidCursor, NotMember
-from catbird_mls.xrpc.fields import wire_bytes, wire_time
 from conversations.additions import Addition, pending_additions
 from conversations.errors import ConvoNotFound, EpochMismatch, InvalidEpochRange, NotAdmin
 from conversations.hints import open_hints
 from conversations.models import Convo, Kind, Member, Message
+from conversations.shapes import cut_by_bytes, message_view
 from delivery.hub import Hint
 from delivery.selectors import Span, readable_spans
 from delivery.streams import Entry
-from keypackages.selectors import device_handle, device_names, require_device
+from keypackages.selectors import device_handle, require_device
 
-PAGE_MAX_BYTES = 8 * 1024 * 1024
 COMMITS_PAGE = 100
 MISSING_SEQS_MAX = 100
 
@@ -118,16 +116,6 @@ def convo_page(*, did: str, limit: int, cursor: str | None) -> tuple[list[Convo]
     return found[:limit], f"{last.created_at.isoformat()}::{last.pk}" if last else None
 
 
-def convo_views(convos: Sequence[Convo]) -> list[dict[str, Any]]:
-    """defs#convoView of each, with every device in the roster; three queries however many convos there are."""
-    rosters: dict[str, list[Member]] = {convo.pk: [] for convo in convos}
-    members = Member.objects.filter(convo_id__in=rosters, left_at__isnull=True, leaving_at__isnull=True)
-    for member in members.order_by("joined_seq", "pk"):
-        rosters[member.convo_id].append(member)
-    names = device_names({member.device_id for roster in rosters.values() for member in roster if member.device_id})
-    return [_convo_view(convo, rosters[convo.pk], names) for convo in convos]
-
-
 def message_page(*, convo_id: str, who: Asking, since_seq: int, limit: int) -> Page:
     """The entries after ``since_seq`` that the caller may read, cut by count and by bytes.
 
@@ -139,7 +127,7 @@ def message_page(*, convo_id: str, who: Asking, since_seq: int, limit: int) -> P
         require_member(convo_id, who)
     found = _readable(convo_id, spans, since_seq)
     ahead = list(found[: limit + 1])
-    messages = _cut(ahead[:limit])
+    messages = cut_by_bytes(ahead[:limit])
     end = messages[-1].seq if messages else since_seq
     due = _seqs_due(spans, since_seq, end, limit=MISSING_SEQS_MAX + limit)
     held = {message.seq for message in messages}
@@ -163,21 +151,8 @@ def commit_page(
     if to_epoch is not None:
         found = found.filter(epoch__lte=to_epoch)
     ahead = list(found.order_by("epoch")[: COMMITS_PAGE + 1])
-    commits = _cut(ahead[:COMMITS_PAGE])
+    commits = cut_by_bytes(ahead[:COMMITS_PAGE])
     return commits, str(commits[-1].epoch) if len(ahead) > len(commits) else None
-
-
-def message_view(message: Message) -> dict[str, Any]:
-    """defs#messageView; it names no sender, because MLS does."""
-    return {
-        "id": message.msg_id,
-        "convoId": message.convo_id,
-        "ciphertext": wire_bytes(bytes(message.body)),
-        "epoch": message.epoch,
-        "seq": message.seq,
-        "createdAt": wire_time(message.received_at),
-        "messageType": message.kind,
-    }
 
 
 def additions_for(*, did: str, convo_ids: Sequence[str] | None, limit: int) -> list[Addition]:
@@ -196,7 +171,7 @@ class ConvoLog:
             found = found.filter(seq__lte=until)
         return [
             Entry(convo_id=convo_id, seq=message.seq, view=message_view(message))
-            for message in _cut(list(found.order_by("seq")[:limit]))
+            for message in cut_by_bytes(list(found.order_by("seq")[:limit]))
         ]
 
     def open_hints(self, convo_ids: Sequence[str]) -> list[Hint]:
@@ -211,37 +186,6 @@ class ConvoLog:
         later = Message.objects.filter(convo_id__in=convo_ids, transaction__gt=transaction).order_by()
         first = later.values_list("convo_id").annotate(first=Min("seq"))
         return last | {convo_id: seq - 1 for convo_id, seq in first}
-
-
-def _convo_view(convo: Convo, roster: Sequence[Member], names: dict[str, str]) -> dict[str, Any]:
-    metadata = {"name": convo.name or None, "description": convo.description or None}
-    return {
-        "groupId": convo.pk,
-        "creator": convo.creator_did,
-        "members": [_member_view(member, names) for member in roster],
-        "epoch": convo.epoch,
-        "cipherSuite": convo.cipher_suite,
-        "createdAt": wire_time(convo.created_at),
-        "lastMessageAt": wire_time(convo.last_message_at) if convo.last_message_at else None,
-        "metadata": metadata if any(metadata.values()) else None,
-        "mode": convo.mode,
-        "lastSeq": convo.last_seq,
-    }
-
-
-def _member_view(member: Member, names: dict[str, str]) -> dict[str, Any]:
-    return {
-        "did": member.did,
-        "userDid": member.did,
-        "deviceId": member.device_id or None,
-        "deviceName": names.get(member.device_id),
-        "joinedAt": wire_time(member.joined_at),
-        "isAdmin": member.is_admin,
-        "isModerator": member.is_moderator,
-        "promotedAt": wire_time(member.promoted_at) if member.promoted_at else None,
-        "promotedBy": member.promoted_by or None,
-        "leafIndex": member.leaf_index,
-    }
 
 
 def _readable(convo_id: str, spans: Sequence[Span], since_seq: int) -> QuerySet[Message]:
@@ -259,18 +203,6 @@ def _seqs_due(spans: Sequence[Span], since_seq: int, end: int, *, limit: int) ->
         last = min(end, span.last_seq or end)
         due.extend(range(first, last + 1)[: limit - len(due)])
     return due
-
-
-def _cut(messages: list[Message]) -> list[Message]:
-    """At least one entry, then as many as fit a page's bytes."""
-    kept: list[Message] = []
-    size = 0
-    for message in messages:
-        size += message.size
-        if kept and size > PAGE_MAX_BYTES:
-            break
-        kept.append(message)
-    return kept
 
 
 def _cursor_number(cursor: str) -> int:

@@ -1,7 +1,8 @@
 """The bell: one bus subscription a process, one wake-up a connection.
 
-A ring of the bell is ``convo_id seq`` and nothing else; an account is rung for like a convo when it comes into one. It may be lost or doubled without harm, because
-a listener looks into the log by itself at intervals. Hints are not in any log and travel beside it.
+A ring of the bell is ``convo_id seq`` and nothing else; an account is rung for like a convo when it comes
+into one. It may be lost or doubled without harm, because a listener looks into the log by itself at
+intervals. Hints are not in any log and travel beside it.
 """
 
 import asyncio
@@ -29,7 +30,10 @@ _ringer: redis.Redis | None = None
 
 
 def ring(key: str, seq: int) -> None:
-    """Tell every process that a convo has a new entry, or an account a new convo; a bus that is down is logged and forgotten."""
+    """Tell every process that a convo has a new entry, or an account a new convo.
+
+    A bus that is down is logged and forgotten.
+    """
     try:
         _connection().publish(BELL, f"{key} {seq}")
     except redis.RedisError as error:

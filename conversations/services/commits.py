@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from catbird_mls.xrpc.errors import NotMember
+from conversations.conflicts import overtaken
 from conversations.errors import CannotRemoveSelf, InvalidCommit
+from conversations.framing import commit_epoch
 from conversations.locks import locked_convo
 from conversations.models import Convo, Kind, Member, Message, Mode
 from conversations.selectors import Asking, open_members, require_admin, require_member
@@ -92,6 +94,9 @@ def _append_once(
 ) -> Message:
     if earlier := _on_file(convo, who, bundle):
         return earlier
+    made_for = commit_epoch(bundle.commit, group_id=bytes(convo.group_id))
+    if made_for != convo.epoch:
+        raise overtaken(convo, places, commit=bundle.commit, made_for=made_for)
     if convo.mode == Mode.TRACKED:
         return append_tracked_commit(convo, places, bundle=bundle, dids=dids, removed_did=removed_did)
     return append_opaque_commit(convo, who, bundle=bundle, dids=dids, removed_did=removed_did)

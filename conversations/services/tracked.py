@@ -38,7 +38,6 @@ def append_tracked_commit(
         bundle.commit,
         group_info_bytes=bundle.group_info,
         welcomes=bundle.welcomes,
-        epoch=convo.epoch,
     )
     rows = rows_by_leaf(convo)
     leavers = [rows[leaf.leaf_index] for leaf in info.removed]

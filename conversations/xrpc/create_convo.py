@@ -6,8 +6,9 @@ from catbird_mls.xrpc.auth import Caller
 from catbird_mls.xrpc.fields import BytesField, DidField
 from catbird_mls.xrpc.views import Procedure
 from conversations.framing import GROUP_INFO_MAX_BYTES
-from conversations.selectors import convo_views, founder
+from conversations.selectors import founder
 from conversations.services import NewConvo, create_convo
+from conversations.shapes import convo_views
 from conversations.xrpc.fields import GroupIdField, KeyPackageHashEntry, claimed_references
 from keypackages.framing import WELCOME_MAX_BYTES
 

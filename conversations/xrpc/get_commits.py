@@ -3,9 +3,9 @@ from typing import Any
 from rest_framework import serializers
 
 from catbird_mls.xrpc.auth import Caller
-from catbird_mls.xrpc.fields import wire_bytes, wire_time
 from catbird_mls.xrpc.views import Query
 from conversations.selectors import asking, commit_page
+from conversations.shapes import commit_view
 from conversations.xrpc.fields import ConvoIdField
 
 
@@ -27,13 +27,5 @@ class GetCommits(Query):
             to_epoch=given.get("to_epoch"),
             cursor=given.get("cursor"),
         )
-        views = [
-            {
-                "epoch": commit.epoch,
-                "sender": commit.sender_did,
-                "commitData": wire_bytes(bytes(commit.body)),
-                "createdAt": wire_time(commit.received_at),
-            }
-            for commit in commits
-        ]
+        views = [commit_view(commit) for commit in commits]
         return {"convoId": given["convo_id"], "commits": views, "cursor": cursor}

@@ -4,7 +4,8 @@ from rest_framework import serializers
 
 from catbird_mls.xrpc.auth import Caller
 from catbird_mls.xrpc.views import Query
-from conversations.selectors import convo_page, convo_views
+from conversations.selectors import convo_page
+from conversations.shapes import convo_views
 
 
 class GetConvos(Query):

@@ -5,7 +5,8 @@ from rest_framework import serializers
 from catbird_mls.xrpc.auth import Caller
 from catbird_mls.xrpc.fields import CursorField
 from catbird_mls.xrpc.views import Query
-from conversations.selectors import asking, message_page, message_view
+from conversations.selectors import asking, message_page
+from conversations.shapes import message_view
 from conversations.xrpc.fields import ConvoIdField
 
 

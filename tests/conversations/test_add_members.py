@@ -1,5 +1,6 @@
 """blue.catbird.mls.addMembers"""
 
+import base64
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -7,6 +8,7 @@ from uuid import uuid4
 import pytest
 from openmls.client import CommitBundle, Signer
 
+from conversations import conflicts
 from conversations.models import GroupState, Member, Message
 from delivery.models import Dispatch, Mailbox
 from keypackages.models import KeyPackage, Welcome, WelcomeBody
@@ -123,7 +125,45 @@ def test_the_loser_of_a_race_is_told_the_epoch(wire: Wire, talk: Talk, carol: Ph
     with leaves_no_trace():
         answer = wire.call("addMembers", by=ALICE, **given(talk, late, CAROL))
     assert answer.refusal == (409, "EpochMismatch")
-    assert answer["currentEpoch"] == 2
+    assert (answer["currentEpoch"], answer["lastSeq"], answer["yours"]) == (2, 2, False)
+    (missed,) = answer["missedCommits"]
+    assert (missed["epoch"], missed["sender"]) == (2, BOB)
+    assert answer["pendingProposals"] == []
+
+
+def test_the_answer_to_a_loser_is_enough_to_go_on_from(wire: Wire, talk: Talk, carol: Phone) -> None:
+    """Alice loses to two commits and a leaver, and makes her next commit from what the refusal says."""
+    bring_in(talk, talk.founder, Phone("did:plc:dora"))
+    alice, bob, dora = talk.phones
+    late = adding(talk, carol)
+    alice.group(talk.id).discard()
+    for phone in (bob, dora):
+        made = phone.group(talk.id).commit(update=True)
+        wire.call("addMembers", by=phone.did, **given(talk, made))
+        phone.group(talk.id).confirm()
+        other = dora if phone is bob else bob
+        other.group(talk.id).process(made.commit)
+    proposal = dora.group(talk.id).propose_self_remove()
+    wire.call("leaveConvo", by=dora.did, convoId=talk.id, commit=b64(proposal))
+
+    refusal = wire.call("addMembers", by=ALICE, **given(talk, late, CAROL))
+    told = [entry["commitData"]["$bytes"] for entry in refusal["missedCommits"]]
+    for entry in told + [pending["$bytes"] for pending in refusal["pendingProposals"]]:
+        alice.group(talk.id).process(base64.b64decode(entry))
+    assert wire.call("addMembers", by=ALICE, **given(talk, adding(talk, carol), CAROL))["newEpoch"] == 5
+
+
+def test_a_long_way_behind_is_told_in_pages(wire: Wire, talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conflicts, "MISSED_COMMITS_MAX", 2)
+    alice, bob = talk.phones
+    made = given(talk, alice.group(talk.id).commit(update=True))
+    alice.group(talk.id).discard()
+    for _ in range(3):
+        update(talk, bob)
+    refusal = wire.call("addMembers", by=ALICE, **made)
+    assert [entry["epoch"] for entry in refusal["missedCommits"]] == [2, 3]
+    rest = wire.call("getCommits", by=ALICE, convoId=talk.id, fromEpoch=0, cursor=refusal["cursor"])
+    assert [entry["epoch"] for entry in rest["commits"]] == [4]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from conversations import selectors
+from conversations import shapes
 from conversations.models import Message
 from conversations.selectors import Asking
 from conversations.services import append_message
@@ -56,7 +56,7 @@ def test_pages_follow_one_another(wire: Wire) -> None:
 
 
 def test_a_page_is_cut_by_bytes_but_never_empty(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selectors, "PAGE_MAX_BYTES", 100)
+    monkeypatch.setattr(shapes, "PAGE_MAX_BYTES", 100)
     talk = a_convo(Phone(ALICE))
     write(talk, 2, size=60)
     write(talk, 1, size=500)
