@@ -22,7 +22,8 @@ PRODUCTION := env -u JWT_SECRET CATBIRD_ENV=production \
 	REDIS_URL=redis://:changeme@redis.invalid:6379/0 \
 	SERVICE_DID=did:web:mls.example.org \
 	CATBIRD_SECRET_KEY=a-long-and-random-looking-value-for-checking-0123456789 \
-	CATBIRD_MESSAGE_TAG_KEY=another-long-and-random-looking-value-for-checking-01234
+	CATBIRD_MESSAGE_TAG_KEY=another-long-and-random-looking-value-for-checking-01234 \
+	METRICS_TOKEN=a-third-long-and-random-looking-value-for-checking-0123
 
 .PHONY: help demo serve test check bench venv binding sdk cargo style types rust
 

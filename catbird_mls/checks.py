@@ -23,6 +23,13 @@ def production_secrets(app_configs: Sequence[AppConfig] | None, **_: Any) -> lis
 
 
 @register("catbird")
+def guarded_metrics(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    if settings.PRODUCTION and settings.ENABLE_METRICS and not settings.METRICS_TOKEN:
+        return [Error("Set METRICS_TOKEN in production, or ENABLE_METRICS=false.", id="catbird.E006")]
+    return []
+
+
+@register("catbird")
 def sensible_limits(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if not 0 <= settings.CATBIRD_EPOCH_WINDOW <= 4:

@@ -188,7 +188,14 @@ def serve(data: Path) -> None:
             held.enter_context(locked(data, "serve", wait=False))
         except BlockingIOError:
             raise Refused(f"a server is already running on the data folder {data}") from None
+        drop_old_counts()
         Supervisor(data).run(held.enter_context(listen(settings.SERVER_HOST, settings.SERVER_PORT)))
+
+
+def drop_old_counts() -> None:
+    """Counters begin with the server: what an earlier one's processes have left is not added to them."""
+    for file in settings.CATBIRD_METRICS_DIR.glob("*/*.db"):
+        file.unlink()
 
 
 def main() -> int:

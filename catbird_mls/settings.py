@@ -1,12 +1,14 @@
 """The only module that reads the environment; docs/operating.md lists every variable read here."""
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from catbird_mls import embedded
+from catbird_mls.data_folder import make_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
@@ -89,11 +91,24 @@ CATBIRD_ALLOW_KEY_CREDENTIALS = _switch("CATBIRD_ALLOW_KEY_CREDENTIALS", default
 CATBIRD_STREAM_HEARTBEAT_SECONDS = _number("CATBIRD_STREAM_HEARTBEAT_SECONDS", 15)
 CATBIRD_STREAM_LOOK_SECONDS = _number("CATBIRD_STREAM_LOOK_SECONDS", 20)
 
+ENABLE_METRICS = _switch("ENABLE_METRICS", default=True)
+METRICS_TOKEN = _text("METRICS_TOKEN")
+CATBIRD_METRICS_DIR = Path(_text("CATBIRD_METRICS_DIR", str(CATBIRD_DATA / "metrics"))).resolve()
+# A folder for each host, because files are named by process number and containers share those numbers.
+METRICS_HOST_DIR = CATBIRD_METRICS_DIR / socket.gethostname()
+if ENABLE_METRICS:
+    for _folder in (CATBIRD_DATA, CATBIRD_METRICS_DIR, METRICS_HOST_DIR):
+        make_folder(_folder)
+    # prometheus_client looks at it once, when it is imported.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS_HOST_DIR)
+else:
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+
 ROOT_URLCONF = "catbird_mls.urls"
 ASGI_APPLICATION = "catbird_mls.asgi.application"
-ALLOWED_HOSTS = _text("CATBIRD_ALLOWED_HOSTS", "*" if not PRODUCTION else SERVICE_DID.removeprefix("did:web:")).split(
-    ","
-)
+# The machine's own name for itself is what health checks call.
+_hosts = f"{SERVICE_DID.removeprefix('did:web:')},localhost,127.0.0.1" if PRODUCTION else "*"
+ALLOWED_HOSTS = _text("CATBIRD_ALLOWED_HOSTS", _hosts).split(",")
 DEBUG = False
 USE_TZ = True
 TIME_ZONE = "UTC"
@@ -190,12 +205,19 @@ CATBIRD_SWEEP_SECONDS = _number("CATBIRD_SWEEP_SECONDS", 5)
 CELERY_BEAT_SCHEDULE = {
     "delivery.sweep": {"task": "delivery.tasks.sweep", "schedule": float(CATBIRD_SWEEP_SECONDS)},
     "keypackages.expire": {"task": "keypackages.tasks.expire", "schedule": 60.0},
+    "keypackages.measure": {"task": "keypackages.tasks.measure", "schedule": 30.0},
     "keypackages.purge": {"task": "keypackages.tasks.purge", "schedule": 600.0},
     "conversations.ring_for_waiting": {"task": "conversations.tasks.ring_for_waiting", "schedule": 300.0},
     "conversations.notice_low_stock": {"task": "conversations.tasks.notice_low_stock", "schedule": 600.0},
 }
 
-UNFOLD = {"SITE_TITLE": "catbird-mls", "SITE_HEADER": "catbird-mls"}
+UNFOLD = {
+    "SITE_TITLE": "catbird-mls",
+    "SITE_HEADER": "catbird-mls",
+    "SITE_URL": None,
+    "SITE_SYMBOL": "forum",
+    "SIDEBAR": {"navigation": "catbird_mls.staff.navigation"},
+}
 
 LOGGING = {
     "version": 1,

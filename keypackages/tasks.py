@@ -1,6 +1,8 @@
 from celery import shared_task
 
+from catbird_mls.xrpc.readings import keep_readings
 from keypackages import services
+from keypackages.gauges import recompute_gauges
 
 
 @shared_task(name="keypackages.tasks.expire")
@@ -13,3 +15,8 @@ def expire() -> None:
 def purge() -> None:
     services.purge_spent_packages()
     services.purge_welcome_bodies()
+
+
+@shared_task(name="keypackages.tasks.measure")
+def measure() -> None:
+    keep_readings(recompute_gauges())

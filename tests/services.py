@@ -10,7 +10,15 @@ WORKER = "PYTEST_XDIST_WORKER" in os.environ
 
 if not WORKER:
     # A server that happens to run on this machine is nobody's business here.
-    for name in ("DATABASE_URL", "REDIS_URL", "CATBIRD_ENV", "JWT_SECRET", "SERVICE_DID"):
+    for name in (
+        "DATABASE_URL",
+        "REDIS_URL",
+        "CATBIRD_ENV",
+        "JWT_SECRET",
+        "SERVICE_DID",
+        "ENABLE_METRICS",
+        "CATBIRD_METRICS_DIR",
+    ):
         os.environ.pop(name, None)
     _folder = tempfile.mkdtemp(prefix="catbird-tests-")
     # PostgreSQL does not run as root, and must be able to come to its files.

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Mapping
+from time import perf_counter
 from typing import Any, ClassVar
 
 import orjson
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,6 +21,7 @@ from catbird_mls.xrpc.errors import (
     MethodNotImplemented,
     XrpcError,
 )
+from catbird_mls.xrpc.meters import count_call, count_unknown_method
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,12 @@ class Endpoint(APIView):
     renderer_classes = (JsonRenderer,)
 
     Input: ClassVar[type[serializers.Serializer[Any]]] = serializers.Serializer
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        began = perf_counter()
+        response = super().dispatch(request, *args, **kwargs)
+        count_call(self.nsid, response.status_code, perf_counter() - began)
+        return response
 
     def handle(self, caller: Caller, **given: Any) -> Mapping[str, Any]:
         raise NotImplementedError
@@ -106,4 +115,5 @@ def error_response(error: XrpcError) -> HttpResponse:
 
 def unknown_method(request: HttpRequest, nsid: str) -> HttpResponse:
     """What clients read as "feature absent, use the fallback"."""
+    count_unknown_method(MethodNotImplemented.status)
     return error_response(MethodNotImplemented(f"{nsid} is not implemented."))

@@ -1,10 +1,12 @@
-"""Daily counters of an account's packages, written with what they count."""
+"""Counters of packages: an account's by the day, written with what they count, and the service's own."""
 
 from collections import Counter
 from collections.abc import Iterable
 from typing import Literal
 
 from django.db import connection, transaction
+
+from catbird_mls.xrpc.meters import count_key_packages
 
 Event = Literal["published", "spent", "expired"]
 
@@ -24,7 +26,9 @@ def count(event: Event, packages: Iterable[tuple[str, str]]) -> None:
     Rows are taken in one order, so that two transactions never wait for each other.
     """
     assert transaction.get_connection().in_atomic_block
+    counted = Counter(packages)
+    count_key_packages(event, counted.total())
     with connection.cursor() as cursor:
-        for (did, suite), number in sorted(Counter(packages).items()):
+        for (did, suite), number in sorted(counted.items()):
             numbers = {"published": 0, "spent": 0, "expired": 0, event: number}
             cursor.execute(COUNT, {"did": did, "suite": suite, **numbers})

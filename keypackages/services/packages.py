@@ -7,6 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from catbird_mls.xrpc.errors import XrpcError
+from catbird_mls.xrpc.meters import count_key_packages
 from keypackages.errors import (
     BatchTooLarge,
     DeviceNotFound,
@@ -82,6 +83,7 @@ def hand_out_key_packages(*, dids: Sequence[str], cipher_suite: str | None) -> l
     """
     packages = next_key_packages(dids=dids, cipher_suite=cipher_suite)
     KeyPackage.objects.filter(pk__in=[package.pk for package in packages]).update(handed_out_at=timezone.now())
+    count_key_packages("handed_out", len(packages))
     return packages
 
 

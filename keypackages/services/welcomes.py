@@ -7,6 +7,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from catbird_mls.xrpc.meters import Retrieval, count_failed_retrieval, count_retrieval
 from keypackages.errors import WelcomeConsumed, WelcomeNotFound
 from keypackages.locks import locked_open_welcomes
 from keypackages.models import UNSETTLED_STATES, Device, KeyPackage, State, Welcome, WelcomeBody
@@ -15,6 +16,14 @@ from keypackages.services.packages import SpentPackage
 
 REASON_MAX_LENGTH = 1024
 TRIES_BEFORE_RECOVERY = 3
+# Why there is nothing to fetch, for the counter, where the caller is told no more than that it is gone.
+FAILED_RETRIEVALS: dict[str | None, Retrieval] = {
+    None: "not_found",
+    State.WAITING: "unusable",
+    State.EXPIRED: "expired",
+    State.SUPERSEDED: "superseded",
+    State.REFUSED: "refused",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,7 @@ def take_welcome(*, convo_id: str, did: str, device_id: str | None) -> TakenWelc
         )
         if welcome is None:
             raise _why_none(convo_id, did, device_id)
+        count_retrieval("again" if welcome.state == State.FETCHED else "taken")
         _mark_fetched(welcome)
         return _taken(welcome)
 
@@ -170,4 +180,5 @@ def _settle(welcome: Welcome, *, success: bool, details: str) -> None:
 
 def _why_none(convo_id: str, did: str, device_id: str | None) -> WelcomeConsumed | WelcomeNotFound:
     state = welcome_state_of(convo_id=convo_id, did=did, device_id=device_id)
+    count_failed_retrieval(FAILED_RETRIEVALS.get(state, "consumed"))
     return WelcomeNotFound() if state is None else WelcomeConsumed()
