@@ -46,6 +46,19 @@ class InvalidGroupInfo(XrpcError):
     pass
 
 
+class GroupInfoUnavailable(XrpcError):
+    status = 404
+
+
+class Unauthorized(XrpcError):
+    """One text for every reason not to let somebody back in, so that a stranger learns nothing."""
+
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("You may not join this conversation by yourself.")
+
+
 class InvalidWelcome(XrpcError):
     pass
 

@@ -30,6 +30,7 @@ __all__ = [
     "require_framed_proposal",
     "require_no_smuggling",
     "verify_commit",
+    "verify_external_commit",
     "verify_proposal",
 ]
 
@@ -97,6 +98,20 @@ def verify_commit(
             limits=_limits(),
             policy=Policy(allow_external_join=False, require_group_info=True),
         )
+
+
+def verify_external_commit(
+    stored: StoredGroup, commit: bytes, *, group_info_bytes: bytes | None
+) -> tuple[CommitInfo, PublicGroup]:
+    """What somebody outside the group commits to be let in (RFC 9420, section 12.4.3.2)."""
+    _require_readable(group_info_bytes, [])
+    with _refusing(InvalidCommit):
+        info, group = stored.rebuild().process_commit(
+            commit, group_info=group_info_bytes, limits=_limits(), policy=Policy(require_group_info=True)
+        )
+    if info.kind == "member" or len(info.added) != 1:
+        raise InvalidCommit("commit.not_external: the commit lets nobody in from outside, or others too.")
+    return info, group
 
 
 def verify_proposal(stored: StoredGroup, proposal: bytes, *, epoch: int) -> ProposalInfo:

@@ -80,8 +80,8 @@ class Member(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["convo", "did", "device_id"],
-                name="member_one_open_row_a_device",
-                condition=Q(left_at__isnull=True),
+                name="member_one_place_a_device",
+                condition=Q(left_at__isnull=True, leaving_at__isnull=True),
             ),
             models.UniqueConstraint(
                 fields=["convo", "leaf_index"],
@@ -241,3 +241,39 @@ class ReadditionRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.did} into {self.convo_id}"
+
+
+class Rollout(models.Model):
+    """How far a feature is switched on: for a percentage of accounts, and for some in any case.
+
+    Read at every use, so that a change holds at once in every process.
+    """
+
+    name = models.TextField(primary_key=True)
+    percent = models.PositiveSmallIntegerField()
+    internal_dids = models.TextField(blank=True, help_text="Accounts that always have it, one a line.")
+
+    class Meta:
+        constraints: ClassVar = [models.CheckConstraint(name="rollout_percent", condition=Q(percent__lte=100))]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.percent} %"
+
+
+class ExternalAttempt(models.Model):
+    """Somebody tried to come back by an external commit: who, when, and what became of it; never the bytes."""
+
+    convo_id = models.TextField()
+    did = models.TextField()
+    device_id = models.TextField(blank=True)
+    made_at = models.DateTimeField(db_default=Now())
+    outcome = models.TextField()
+    epoch = models.PositiveBigIntegerField(null=True)
+    size = models.PositiveIntegerField()
+    digest = models.BinaryField()
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["convo_id", "did", "made_at"], name="external_attempts")]
+
+    def __str__(self) -> str:
+        return f"{self.did} into {self.convo_id}: {self.outcome}"

@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 
@@ -10,7 +12,7 @@ class XrpcError(Exception):
     """
 
     status: ClassVar[int] = 400
-    headers: ClassVar[dict[str, str]] = {}
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, message: str, **extra: Any) -> None:
         super().__init__(message)
@@ -27,7 +29,7 @@ class InvalidRequest(XrpcError):
 
 class AuthenticationRequired(XrpcError):
     status = 401
-    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
+    headers = MappingProxyType({"WWW-Authenticate": "Bearer"})
 
 
 class InvalidToken(AuthenticationRequired):
@@ -60,6 +62,14 @@ class PayloadTooLarge(XrpcError):
     status = 413
 
 
+class RateLimitExceeded(XrpcError):
+    status = 429
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.headers = {"Retry-After": str(retry_after)}
+
+
 class NotEnoughResources(XrpcError):
     status = 503
 
@@ -82,6 +92,7 @@ GENERIC_NAMES = frozenset(
         Forbidden,
         PayloadTooLarge,
         NotEnoughResources,
+        RateLimitExceeded,
         InternalServerError,
         MethodNotImplemented,
     )

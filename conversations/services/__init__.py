@@ -3,6 +3,8 @@ from conversations.services.bundle import CommitBundle
 from conversations.services.commits import add_members, remove_member
 from conversations.services.create import NewConvo, create_convo
 from conversations.services.devices import delete_device, register_device
+from conversations.services.external import process_external_commit
+from conversations.services.group_info import read_group_info
 from conversations.services.leaving import leave_convo
 from conversations.services.messages import append_message
 from conversations.services.welcomes import fetch_welcome, settle_welcome
@@ -18,6 +20,8 @@ __all__ = [
     "delete_device",
     "fetch_welcome",
     "leave_convo",
+    "process_external_commit",
+    "read_group_info",
     "register_device",
     "remove_member",
     "settle_welcome",

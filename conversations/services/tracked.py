@@ -58,7 +58,7 @@ def append_tracked_commit(
         close_place(convo, member, how=Left.LEFT if member.leaving_at else Left.REMOVED)
     open_places(convo, _newcomers(info, spent))
     answer_readditions(convo, [(package.did, package.device_id) for package in spent.values()])
-    _keep_state(state, group, bundle)
+    keep_state(state, group, bundle)
     send_welcomes(
         convo_id=convo.pk,
         epoch=convo.epoch,
@@ -176,7 +176,7 @@ def _addressed(welcomes: Sequence[bytes], spent: dict[bytes, SpentPackage]) -> l
     ]
 
 
-def _keep_state(state: GroupState, group: PublicGroup, bundle: CommitBundle) -> None:
+def keep_state(state: GroupState, group: PublicGroup, bundle: CommitBundle) -> None:
     assert bundle.group_info is not None, "a tracked commit is verified with its GroupInfo"
     stored = StoredGroup.of(group)
     state.epoch = group.epoch

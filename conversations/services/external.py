@@ -1,0 +1,157 @@
+"""The way back in: a device commits itself into the group, verified like any other commit."""
+
+import hashlib
+from typing import Any
+
+from catbird_mls.xrpc.errors import RateLimitExceeded, XrpcError
+from catbird_mls.xrpc.fields import wire_time
+from conversations.conflicts import overtaken
+from conversations.errors import InvalidCommit, Unauthorized
+from conversations.framing import CommitInfo, PublicGroup, commit_epoch, verify_external_commit
+from conversations.locks import locked_convo
+from conversations.models import (
+    CONVO_ID_MAX_LENGTH,
+    Convo,
+    ExternalAttempt,
+    GroupState,
+    Kind,
+    Left,
+    Member,
+    Message,
+    Mode,
+)
+from conversations.rejoining import ATTEMPTS_WITHIN, attempts_left, require_can_rejoin
+from conversations.selectors import Asking, active_members
+from conversations.services.bundle import CommitBundle
+from conversations.services.log import (
+    append_entry,
+    first_answer,
+    handshake_id,
+    keep_answer,
+    request_digest,
+    sender_tag,
+)
+from conversations.services.roster import (
+    Newcomer,
+    answer_readditions,
+    begin_leaving,
+    close_place,
+    open_place,
+    rows_by_leaf,
+)
+from conversations.services.tracked import keep_state, stored_group
+from keypackages.selectors import devices_of_keys
+from keypackages.services import supersede_welcomes
+
+PROCESS_EXTERNAL_COMMIT = "blue.catbird.mls.processExternalCommit"
+
+
+def process_external_commit(*, convo_id: str, who: Asking, bundle: CommitBundle, key: str | None) -> dict[str, Any]:
+    """Let a device back in by its own commit; a member in the same instant. Every attempt leaves a row.
+
+    Refusals that would tell a stranger something are all the same.
+    """
+    if attempts_left(convo_id, who.did) == 0:
+        raise RateLimitExceeded("Too many attempts to come back.", retry_after=int(ATTEMPTS_WITHIN.total_seconds()))
+    try:
+        answer = _come_back(convo_id, who, bundle, key)
+    except XrpcError as refusal:
+        _note(convo_id, who, bundle, outcome=str(refusal).partition(":")[0] or type(refusal).__name__)
+        raise
+    _note(convo_id, who, bundle, outcome="accepted", epoch=answer["epoch"])
+    return answer
+
+
+def _come_back(convo_id: str, who: Asking, bundle: CommitBundle, key: str | None) -> dict[str, Any]:
+    require_can_rejoin(Convo.objects.filter(pk=convo_id).first(), who.did)
+    digest = request_digest([bundle.commit, bundle.group_info])
+    with locked_convo(convo_id) as convo:
+        require_can_rejoin(convo, who.did)
+        earlier = first_answer(convo, who, nsid=PROCESS_EXTERNAL_COMMIT, key=key, digest=digest)
+        if earlier is not None:
+            return earlier
+        message = _on_file(convo, who, bundle) or _append(convo, who, bundle)
+        answer = {"epoch": message.epoch, "rejoinedAt": wire_time(message.received_at), "seq": message.seq}
+        keep_answer(convo, who, nsid=PROCESS_EXTERNAL_COMMIT, key=key, digest=digest, answer=answer)
+    return answer
+
+
+def _append(convo: Convo, who: Asking, bundle: CommitBundle) -> Message:
+    """Verify, put out the device's old leaf if the commit does, and let the device in, or leave no trace."""
+    if convo.mode != Mode.TRACKED:
+        raise InvalidCommit("policy.opaque: the server does not follow this group, so nobody can join it alone.")
+    made_for = commit_epoch(bundle.commit, group_id=bytes(convo.group_id))
+    if made_for != convo.epoch:
+        raise overtaken(convo, list(convo.members.filter(did=who.did)), commit=bundle.commit, made_for=made_for)
+    state = GroupState.objects.get(convo=convo)
+    info, group = verify_external_commit(stored_group(convo, state), bundle.commit, group_info_bytes=bundle.group_info)
+    rows = rows_by_leaf(convo)
+    leavers = [rows[leaf.leaf_index] for leaf in info.removed]
+    newcomer = _newcomer(convo, who, info)
+    _require_only_own_leaf(leavers, newcomer)
+    return _write(convo, who, bundle, state, group, leavers, newcomer)
+
+
+def _newcomer(convo: Convo, who: Asking, info: CommitInfo) -> Newcomer:
+    """The device that the new leaf stands for: registered, of the caller, and not in by another leaf."""
+    device = devices_of_keys([info.committer_signature_key]).get((who.did, info.committer_signature_key))
+    names_caller = (info.committer_identity or b"").partition(b"#")[0] == who.did.encode()
+    if device is None or not names_caller or who.device_id not in {None, device.device_id}:
+        raise Unauthorized
+    was_admin = active_members(convo.pk).filter(did=who.did, is_admin=True).exists()
+    return Newcomer(who.did, device.device_id, info.committer, is_admin=was_admin)
+
+
+def _require_only_own_leaf(leavers: list[Member], newcomer: Newcomer) -> None:
+    """Members that are leaving may go with it; nobody else but the device's own old leaf."""
+    for member in leavers:
+        own = (member.did, member.device_id) == (newcomer.did, newcomer.device_id)
+        if not own and member.leaving_at is None:
+            raise InvalidCommit("commit.removes_others: only the device's own old leaf may be replaced.")
+
+
+def _write(
+    convo: Convo,
+    who: Asking,
+    bundle: CommitBundle,
+    state: GroupState,
+    group: PublicGroup,
+    leavers: list[Member],
+    newcomer: Newcomer,
+) -> Message:
+    message = append_entry(
+        convo,
+        kind=Kind.COMMIT,
+        epoch=group.epoch,
+        msg_id=handshake_id(bundle.commit),
+        body=bundle.commit,
+        sender_did=who.did,
+    )
+    for member in leavers:
+        close_place(convo, member, how=Left.LEFT)
+    for ghost in active_members(convo.pk).filter(did=newcomer.did, device_id=newcomer.device_id):
+        # An old leaf the commit does not replace, as after a reinstallation: members are to remove it.
+        begin_leaving(convo, ghost)
+    supersede_welcomes(convo_id=convo.pk, did=newcomer.did, device_id=newcomer.device_id, reason="came back by itself")
+    open_place(convo, newcomer)
+    answer_readditions(convo, [(newcomer.did, newcomer.device_id)])
+    keep_state(state, group, bundle)
+    return message
+
+
+def _on_file(convo: Convo, who: Asking, bundle: CommitBundle) -> Message | None:
+    msg_id = handshake_id(bundle.commit)
+    earlier = convo.messages.filter(msg_id=msg_id, kind=Kind.COMMIT).first()
+    return earlier if earlier and bytes(earlier.sender_tag) == sender_tag(who.did, msg_id) else None
+
+
+def _note(convo_id: str, who: Asking, bundle: CommitBundle, *, outcome: str, epoch: int | None = None) -> None:
+    ExternalAttempt.objects.create(
+        convo_id=convo_id[:CONVO_ID_MAX_LENGTH],
+        did=who.did,
+        device_id=who.device_id or "",
+        outcome=outcome,
+        epoch=epoch,
+        size=len(bundle.commit),
+        digest=hashlib.sha256(bundle.commit).digest(),
+    )
