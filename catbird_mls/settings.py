@@ -89,6 +89,7 @@ CATBIRD_DIRECTORY_KEEP_DAYS = _number("CATBIRD_DIRECTORY_KEEP_DAYS", 30)
 CATBIRD_LOW_KEY_PACKAGES = _number("CATBIRD_LOW_KEY_PACKAGES", 10)
 CATBIRD_ALLOW_KEY_CREDENTIALS = _switch("CATBIRD_ALLOW_KEY_CREDENTIALS", default=False)
 CATBIRD_EXTERNAL_COMMITS_PERCENT = _number("CATBIRD_EXTERNAL_COMMITS_PERCENT", 100)
+RATE_LIMIT_REJOIN = _number("RATE_LIMIT_REJOIN", 5)
 RATE_LIMIT_EXTERNAL_COMMIT = _number("RATE_LIMIT_EXTERNAL_COMMIT", 5)
 CATBIRD_STREAM_HEARTBEAT_SECONDS = _number("CATBIRD_STREAM_HEARTBEAT_SECONDS", 15)
 CATBIRD_STREAM_LOOK_SECONDS = _number("CATBIRD_STREAM_LOOK_SECONDS", 20)
@@ -210,6 +211,7 @@ CELERY_BEAT_SCHEDULE = {
     "keypackages.measure": {"task": "keypackages.tasks.measure", "schedule": 30.0},
     "keypackages.purge": {"task": "keypackages.tasks.purge", "schedule": 600.0},
     "conversations.ring_for_waiting": {"task": "conversations.tasks.ring_for_waiting", "schedule": 300.0},
+    "conversations.expire_requests": {"task": "conversations.tasks.expire_requests", "schedule": 3600.0},
     "conversations.notice_low_stock": {"task": "conversations.tasks.notice_low_stock", "schedule": 600.0},
 }
 

@@ -87,6 +87,10 @@ class TooManyMembers(XrpcError):
     pass
 
 
+class NoActiveMembers(XrpcError):
+    status = 409
+
+
 class NotClaimed(XrpcError):
     status = 409
 

@@ -260,20 +260,23 @@ class Rollout(models.Model):
         return f"{self.name} {self.percent} %"
 
 
-class ExternalAttempt(models.Model):
-    """Somebody tried to come back by an external commit: who, when, and what became of it; never the bytes."""
+class RejoinAttempt(models.Model):
+    """Somebody tried to come back: who, how, when, and what became of it; never the bytes."""
 
+    EXTERNAL, REQUEST = "external commit", "request"
+
+    way = models.TextField()
     convo_id = models.TextField()
     did = models.TextField()
     device_id = models.TextField(blank=True)
     made_at = models.DateTimeField(db_default=Now())
     outcome = models.TextField()
     epoch = models.PositiveBigIntegerField(null=True)
-    size = models.PositiveIntegerField()
-    digest = models.BinaryField()
+    size = models.PositiveIntegerField(default=0)
+    digest = models.BinaryField(default=b"")
 
     class Meta:
-        indexes: ClassVar = [models.Index(fields=["convo_id", "did", "made_at"], name="external_attempts")]
+        indexes: ClassVar = [models.Index(fields=["convo_id", "did", "made_at"], name="rejoin_attempts")]
 
     def __str__(self) -> str:
         return f"{self.did} into {self.convo_id}: {self.outcome}"

@@ -6,8 +6,9 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 
+from catbird_mls.xrpc.errors import RateLimitExceeded
 from conversations.errors import Unauthorized
-from conversations.models import Convo, ExternalAttempt, Left, Member, Rollout
+from conversations.models import Convo, Left, Member, RejoinAttempt, Rollout
 
 EXTERNAL_COMMITS = "external_commits_enabled"
 REJOIN_WITHIN = timedelta(days=30)
@@ -44,11 +45,12 @@ def external_commits_enabled(did: str) -> bool:
     return did in rollout.internal_dids.split() or _share(did) < rollout.percent
 
 
-def attempts_left(convo_id: str, did: str) -> int:
-    """How many more attempts an account has in this convo within the hour."""
+def require_attempts_left(convo_id: str, did: str, *, way: str, limit: int) -> None:
+    """Coming back costs the others work, so an account may try it only so often an hour in one convo."""
     since = timezone.now() - ATTEMPTS_WITHIN
-    made = ExternalAttempt.objects.filter(convo_id=convo_id, did=did, made_at__gt=since).count()
-    return max(0, settings.RATE_LIMIT_EXTERNAL_COMMIT - made)
+    made = RejoinAttempt.objects.filter(convo_id=convo_id, did=did, way=way, made_at__gt=since).count()
+    if made >= limit:
+        raise RateLimitExceeded("Too many attempts to come back.", retry_after=int(ATTEMPTS_WITHIN.total_seconds()))
 
 
 def _share(did: str) -> int:

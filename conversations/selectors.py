@@ -9,7 +9,7 @@ from catbird_mls.xrpc.errors import InvalidCursor, NotMember
 from conversations.additions import Addition, pending_additions
 from conversations.errors import ConvoNotFound, EpochMismatch, InvalidEpochRange, NotAdmin
 from conversations.hints import open_hints
-from conversations.models import Convo, Kind, Member, Message
+from conversations.models import Convo, Kind, Member, Message, ReadditionRequest
 from conversations.shapes import cut_by_bytes, message_view
 from delivery.hub import Hint
 from delivery.selectors import Span, readable_spans
@@ -153,6 +153,32 @@ def commit_page(
     ahead = list(found.order_by("epoch")[: COMMITS_PAGE + 1])
     commits = cut_by_bytes(ahead[:COMMITS_PAGE])
     return commits, str(commits[-1].epoch) if len(ahead) > len(commits) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A convo of the account, and whether the device that asks is in it."""
+
+    convo: Convo
+    members: int
+    device_in_group: bool
+    needs_rejoin: bool
+
+
+def expected_convos(who: Asking) -> list[Expected]:
+    """Every convo the device should be in: for a client that has lost its state. Four queries however many."""
+    convos = list(Convo.objects.filter(pk__in=convos_of_account(who.did)).order_by("created_at", "pk"))
+    places = list(Member.objects.filter(convo__in=convos, left_at__isnull=True, leaving_at__isnull=True))
+    asked = ReadditionRequest.objects.filter(convo__in=convos, did=who.did, answered_at__isnull=True)
+    waiting = set(asked.values_list("convo_id", flat=True))
+    return [_expected(convo, who, [one for one in places if one.convo_id == convo.pk], waiting) for convo in convos]
+
+
+def _expected(convo: Convo, who: Asking, places: Sequence[Member], waiting: set[str]) -> Expected:
+    mine = [place for place in places if place.did == who.did and place.device_id in {who.device_id, ""}]
+    inside = bool(mine) if who.device_id is not None else True
+    members = len({place.did for place in places})
+    return Expected(convo, members, device_in_group=inside, needs_rejoin=not inside or convo.pk in waiting)
 
 
 def additions_for(*, did: str, convo_ids: Sequence[str] | None, limit: int) -> list[Addition]:

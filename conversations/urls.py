@@ -9,17 +9,28 @@ from conversations.xrpc.delete_device import DeleteDevice
 from conversations.xrpc.get_commits import GetCommits
 from conversations.xrpc.get_convos import GetConvos
 from conversations.xrpc.get_epoch import GetEpoch
+from conversations.xrpc.get_expected_conversations import GetExpectedConversations
 from conversations.xrpc.get_group_info import GetGroupInfo
 from conversations.xrpc.get_messages import GetMessages
 from conversations.xrpc.get_pending_device_additions import GetPendingDeviceAdditions
 from conversations.xrpc.get_welcome import GetWelcome
+from conversations.xrpc.group_info_refresh import GroupInfoRefresh
+from conversations.xrpc.invalidate_welcome import InvalidateWelcome
 from conversations.xrpc.leave_convo import LeaveConvo
 from conversations.xrpc.process_external_commit import ProcessExternalCommit
+from conversations.xrpc.readdition import Readdition
 from conversations.xrpc.register_device import RegisterDevice
+from conversations.xrpc.rejoin import Rejoin, RequestRejoin
 from conversations.xrpc.remove_member import RemoveMember
 from conversations.xrpc.send_message import SendMessage
 
 ENDPOINTS = [
+    GetExpectedConversations,
+    InvalidateWelcome,
+    GroupInfoRefresh,
+    Rejoin,
+    RequestRejoin,
+    Readdition,
     ProcessExternalCommit,
     GetGroupInfo,
     CompletePendingDeviceAddition,

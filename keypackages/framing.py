@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from django.conf import settings
 from openmls import MlsError
@@ -33,6 +34,16 @@ class ReadKeyPackage:
     signature_key: bytes
     expires_at: datetime
     last_resort: bool
+
+
+def labelled(data: bytes) -> dict[str, Any]:
+    """A package that comes without a label, with the one its own bytes give it."""
+    names = {number: name for name, number in SUITES.items()}
+    try:
+        number = key_package(data).ciphersuite
+    except MlsError as error:
+        raise InvalidKeyPackage(f"{error.code}: {error.detail}") from None
+    return {"key_package": data, "cipher_suite": names[number]}
 
 
 def read_key_package(data: bytes, *, cipher_suite: str) -> ReadKeyPackage:

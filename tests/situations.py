@@ -99,6 +99,18 @@ def remove(talk: Talk, by: Phone, did: str) -> None:
     _take(talk, by, made.commit)
 
 
+def let_in_anew(talk: Talk, by: Phone, phone: Phone) -> None:
+    """One commit puts a device's old leaf out and lets it in again; it joins by the Welcome."""
+    group = by.group(talk.id)
+    made = group.commit(remove=[leaf_of(talk, phone.did)], add=packages_of(phone))
+    add_members(convo_id=talk.id, who=_asking(by), dids=[phone.did], bundle=bundle_of(made), key=None)
+    group.confirm()
+    for other in talk.phones:
+        if other not in (by, phone):
+            other.group(talk.id).process(made.commit)
+    join(talk, phone)
+
+
 def update(talk: Talk, by: Phone) -> None:
     """``by`` renews its keys."""
     made = by.group(talk.id).commit(update=True)

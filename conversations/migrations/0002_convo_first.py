@@ -27,9 +27,9 @@ ALTER TABLE conversations_answer DROP CONSTRAINT conversations_answer_pkey;
 ALTER TABLE conversations_answer ADD PRIMARY KEY (convo_id, id);
 CREATE INDEX answer_ids ON conversations_answer USING brin (id);
 
-ALTER TABLE conversations_externalattempt DROP CONSTRAINT conversations_externalattempt_pkey;
-ALTER TABLE conversations_externalattempt ADD PRIMARY KEY (convo_id, id);
-CREATE INDEX external_attempt_ids ON conversations_externalattempt USING brin (id);
+ALTER TABLE conversations_rejoinattempt DROP CONSTRAINT conversations_rejoinattempt_pkey;
+ALTER TABLE conversations_rejoinattempt ADD PRIMARY KEY (convo_id, id);
+CREATE INDEX rejoin_attempt_ids ON conversations_rejoinattempt USING brin (id);
 
 ALTER TABLE conversations_additionclaim DROP CONSTRAINT conversations_additionclaim_pkey;
 ALTER TABLE conversations_additionclaim ADD PRIMARY KEY (convo_id, id);

@@ -1,4 +1,5 @@
 from conversations.services.additions import claim_addition, complete_addition
+from conversations.services.asking import ask_for_group_info, ask_for_readdition, ask_to_rejoin, give_up_welcome
 from conversations.services.bundle import CommitBundle
 from conversations.services.commits import add_members, remove_member
 from conversations.services.create import NewConvo, create_convo
@@ -14,11 +15,15 @@ __all__ = [
     "NewConvo",
     "add_members",
     "append_message",
+    "ask_for_group_info",
+    "ask_for_readdition",
+    "ask_to_rejoin",
     "claim_addition",
     "complete_addition",
     "create_convo",
     "delete_device",
     "fetch_welcome",
+    "give_up_welcome",
     "leave_convo",
     "process_external_commit",
     "read_group_info",

@@ -3,7 +3,9 @@
 import hashlib
 from typing import Any
 
-from catbird_mls.xrpc.errors import RateLimitExceeded, XrpcError
+from django.conf import settings
+
+from catbird_mls.xrpc.errors import XrpcError
 from catbird_mls.xrpc.fields import wire_time
 from conversations.conflicts import overtaken
 from conversations.errors import InvalidCommit, Unauthorized
@@ -12,15 +14,15 @@ from conversations.locks import locked_convo
 from conversations.models import (
     CONVO_ID_MAX_LENGTH,
     Convo,
-    ExternalAttempt,
     GroupState,
     Kind,
     Left,
     Member,
     Message,
     Mode,
+    RejoinAttempt,
 )
-from conversations.rejoining import ATTEMPTS_WITHIN, attempts_left, require_can_rejoin
+from conversations.rejoining import require_attempts_left, require_can_rejoin
 from conversations.selectors import Asking, active_members
 from conversations.services.bundle import CommitBundle
 from conversations.services.log import (
@@ -51,8 +53,8 @@ def process_external_commit(*, convo_id: str, who: Asking, bundle: CommitBundle,
 
     Refusals that would tell a stranger something are all the same.
     """
-    if attempts_left(convo_id, who.did) == 0:
-        raise RateLimitExceeded("Too many attempts to come back.", retry_after=int(ATTEMPTS_WITHIN.total_seconds()))
+    limit = settings.RATE_LIMIT_EXTERNAL_COMMIT
+    require_attempts_left(convo_id, who.did, way=RejoinAttempt.EXTERNAL, limit=limit)
     try:
         answer = _come_back(convo_id, who, bundle, key)
     except XrpcError as refusal:
@@ -146,7 +148,8 @@ def _on_file(convo: Convo, who: Asking, bundle: CommitBundle) -> Message | None:
 
 
 def _note(convo_id: str, who: Asking, bundle: CommitBundle, *, outcome: str, epoch: int | None = None) -> None:
-    ExternalAttempt.objects.create(
+    RejoinAttempt.objects.create(
+        way=RejoinAttempt.EXTERNAL,
         convo_id=convo_id[:CONVO_ID_MAX_LENGTH],
         did=who.did,
         device_id=who.device_id or "",

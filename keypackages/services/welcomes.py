@@ -117,6 +117,19 @@ def note_rings(welcomes: Sequence[StuckWelcome]) -> None:
     Welcome.objects.filter(pk__in=ids).update(rung_at=timezone.now(), rings=F("rings") + 1)
 
 
+def reject_welcome(*, convo_id: str, did: str, device_id: str | None, reason: str) -> int | None:
+    """The device has given up on its Welcome, in its own words: nobody is handed it any more."""
+    with transaction.atomic(durable=True):
+        welcomes = locked_open_welcomes(convo_id=convo_id, did=did, device_id=device_id)
+        if not welcomes:
+            return None
+        welcome = welcomes[0]
+        welcome.state, welcome.ended_at = State.REFUSED, timezone.now()
+        welcome.reason = reason[:REASON_MAX_LENGTH]
+        welcome.save(update_fields=["state", "ended_at", "reason"])
+        return welcome.pk
+
+
 def supersede_welcomes(*, convo_id: str, did: str, device_id: str | None, reason: str) -> None:
     """No Welcome of this device is of use any longer: it was replaced, or the device is out or in another way."""
     open_ones = Welcome.objects.filter(convo_id=convo_id, did=did, state__in=UNSETTLED_STATES)

@@ -8,7 +8,7 @@ CONVO_TABLES = {
     "conversations_message",
     "conversations_proposal",
     "conversations_answer",
-    "conversations_externalattempt",
+    "conversations_rejoinattempt",
     "conversations_additionclaim",
     "conversations_readditionrequest",
     "conversations_groupstate",

@@ -10,7 +10,7 @@ from django.conf import LazySettings
 from django.utils import timezone
 from openmls.client import CommitBundle
 
-from conversations.models import Convo, ExternalAttempt, Member, Rollout
+from conversations.models import Convo, Member, RejoinAttempt, Rollout
 from conversations.rejoining import EXTERNAL_COMMITS, external_commits_enabled, verify_can_rejoin
 from tests.conftest import Answer, Wire, everything_written
 from tests.devices import ALICE, BOB, CAROL, MALLORY, Phone
@@ -45,7 +45,7 @@ def come_back(wire: Wire, talk: Talk, made: CommitBundle, *, by: str | None = BO
 
 
 def written_but_for_the_audit() -> dict[str, str]:
-    return {name: content for name, content in everything_written().items() if "externalattempt" not in name}
+    return {name: content for name, content in everything_written().items() if "rejoinattempt" not in name}
 
 
 def test_get_group_info_authorized(wire: Wire, talk: Talk) -> None:
@@ -217,11 +217,11 @@ def test_every_attempt_leaves_a_row_and_the_sixth_is_too_many(wire: Wire, talk: 
     for _ in range(5):
         assert come_back(wire, talk, made).refusal == (403, "Unauthorized")
     assert come_back(wire, talk, made).refusal == (429, "RateLimitExceeded")
-    assert ExternalAttempt.objects.count() == 5
-    ExternalAttempt.objects.update(made_at=timezone.now() - timedelta(hours=2))
+    assert RejoinAttempt.objects.count() == 5
+    RejoinAttempt.objects.update(made_at=timezone.now() - timedelta(hours=2))
     accepted = knock(wire, talk, talk.phones[1])
     assert come_back(wire, talk, accepted).status == 200
-    newest = ExternalAttempt.objects.latest("pk")
+    newest = RejoinAttempt.objects.latest("pk")
     assert (newest.outcome, newest.epoch, newest.size) == ("accepted", 2, len(accepted.commit))
 
 

@@ -7,15 +7,14 @@ import pytest
 from django.utils import timezone
 
 from conversations.models import Member, ReadditionRequest
-from conversations.selectors import Asking
-from conversations.services import add_members, delete_device
+from conversations.services import delete_device
 from conversations.services.mending import ask_for_readding, ring_for_welcomes
 from keypackages import stuck
 from keypackages.models import Device, KeyPackage, Welcome
 from keypackages.services import StuckWelcome, confirm_welcome, expire_welcomes, take_welcome
 from keypackages.stuck import stuck_welcomes
 from tests.devices import ALICE, BOB, CAROL, Phone
-from tests.situations import Talk, a_convo, add_unjoined, bundle_of, join, leaf_of, packages_of, update
+from tests.situations import Talk, a_convo, add_unjoined, let_in_anew, update
 
 pytestmark = pytest.mark.django_db
 
@@ -98,26 +97,11 @@ def test_the_cause_is_named_and_readding_mends_it(
     assert ask_for_readding(as_stuck()) == 1
     assert not stuck_welcomes().exists()
     assert ReadditionRequest.objects.get().answered_at is None
-    let_in_anew(talk, bob)
-    join(talk, bob)
+    # Carol is no admin, and answers the request.
+    let_in_anew(talk, talk.phones[1], bob)
     said = bob.group(talk.id).encrypt(b"here I am")
     assert talk.founder.group(talk.id).process(said).data == b"here I am"
     assert ReadditionRequest.objects.get().answered_at is not None
-
-
-def let_in_anew(talk: Talk, bob: Phone) -> None:
-    """Carol, who is no admin, answers the request: one commit puts the old leaf out and the device in."""
-    carol = talk.phones[1]
-    made = carol.group(talk.id).commit(remove=[leaf_of(talk, BOB)], add=packages_of(bob))
-    add_members(
-        convo_id=talk.id,
-        who=Asking(CAROL, carol.device_id),
-        dids=[BOB],
-        bundle=bundle_of(made),
-        key=None,
-    )
-    carol.group(talk.id).confirm()
-    talk.founder.group(talk.id).process(made.commit)
 
 
 def test_the_words_of_the_client_are_kept(talk: Talk) -> None:
