@@ -5,4 +5,10 @@ class CatbirdConfig(AppConfig):
     name = "catbird_mls"
 
     def ready(self) -> None:
+        # Models can be imported from here on, not before.
         from catbird_mls import checks  # noqa: F401, PLC0415 - registering the checks is the import's only effect
+        from conversations.services import mending  # noqa: PLC0415 - needs models
+        from keypackages.admin import WelcomeAdmin  # noqa: PLC0415 - needs models
+
+        # The directory's pages offer what only conversations can do.
+        WelcomeAdmin.mending = mending
