@@ -29,6 +29,7 @@ __all__ = [
     "found_group",
     "require_framed_proposal",
     "require_no_smuggling",
+    "signer_of",
     "verify_commit",
     "verify_external_commit",
     "verify_proposal",
@@ -83,6 +84,12 @@ def found_group(*, group_info_bytes: bytes, ratchet_tree: bytes | None) -> Publi
         raise InvalidGroupInfo(f"limit.message_size: a GroupInfo is at most {GROUP_INFO_MAX_BYTES} bytes.")
     with _refusing(InvalidGroupInfo):
         return PublicGroup.create(group_info_bytes, ratchet_tree, limits=_limits())
+
+
+def signer_of(group_info_bytes: bytes) -> int:
+    """The leaf that signed a GroupInfo, as it says itself."""
+    with _refusing(InvalidGroupInfo):
+        return group_info(group_info_bytes, limits=_limits()).signer
 
 
 def verify_commit(

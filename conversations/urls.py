@@ -23,8 +23,10 @@ from conversations.xrpc.register_device import RegisterDevice
 from conversations.xrpc.rejoin import Rejoin, RequestRejoin
 from conversations.xrpc.remove_member import RemoveMember
 from conversations.xrpc.send_message import SendMessage
+from conversations.xrpc.update_group_info import UpdateGroupInfo
 
 ENDPOINTS = [
+    UpdateGroupInfo,
     GetExpectedConversations,
     InvalidateWelcome,
     GroupInfoRefresh,

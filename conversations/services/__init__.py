@@ -5,7 +5,7 @@ from conversations.services.commits import add_members, remove_member
 from conversations.services.create import NewConvo, create_convo
 from conversations.services.devices import delete_device, register_device
 from conversations.services.external import process_external_commit
-from conversations.services.group_info import read_group_info
+from conversations.services.group_info import read_group_info, update_group_info
 from conversations.services.leaving import leave_convo
 from conversations.services.messages import append_message
 from conversations.services.welcomes import fetch_welcome, settle_welcome
@@ -30,4 +30,5 @@ __all__ = [
     "register_device",
     "remove_member",
     "settle_welcome",
+    "update_group_info",
 ]

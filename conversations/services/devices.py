@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from conversations.additions import pending_additions
 from conversations.hints import new_device_hint
 from conversations.locks import locked_convo
-from conversations.models import Left, Member, Mode
+from conversations.models import Member
 from conversations.selectors import convos_of_account
-from conversations.services.roster import begin_leaving, close_place, settle_roles
+from conversations.services.roster import end_place, settle_roles
 from delivery.services import carry_hint
 from keypackages import services as directory
 from keypackages.selectors import DeviceRef, device_ref, require_device
@@ -47,8 +47,5 @@ def _end_places(convo_id: str, did: str, device_id: str) -> None:
     with locked_convo(convo_id) as convo:
         mine = Member.objects.filter(convo=convo, did=did, device_id=device_id)
         for place in mine.filter(left_at__isnull=True, leaving_at__isnull=True):
-            if convo.mode == Mode.TRACKED:
-                begin_leaving(convo, place)
-            else:
-                close_place(convo, place, how=Left.LEFT)
+            end_place(convo, place)
         settle_roles(convo)

@@ -23,7 +23,7 @@ from conversations.models import (
     RejoinAttempt,
 )
 from conversations.rejoining import require_attempts_left, require_can_rejoin
-from conversations.selectors import Asking, active_members
+from conversations.selectors import Asking, active_members, open_members
 from conversations.services.bundle import CommitBundle
 from conversations.services.log import (
     append_entry,
@@ -36,8 +36,8 @@ from conversations.services.log import (
 from conversations.services.roster import (
     Newcomer,
     answer_readditions,
-    begin_leaving,
     close_place,
+    end_place,
     open_place,
     rows_by_leaf,
 )
@@ -80,18 +80,29 @@ def _come_back(convo_id: str, who: Asking, bundle: CommitBundle, key: str | None
 
 def _append(convo: Convo, who: Asking, bundle: CommitBundle) -> Message:
     """Verify, put out the device's old leaf if the commit does, and let the device in, or leave no trace."""
-    if convo.mode != Mode.TRACKED:
-        raise InvalidCommit("policy.opaque: the server does not follow this group, so nobody can join it alone.")
     made_for = commit_epoch(bundle.commit, group_id=bytes(convo.group_id))
     if made_for != convo.epoch:
         raise overtaken(convo, list(convo.members.filter(did=who.did)), commit=bundle.commit, made_for=made_for)
-    state = GroupState.objects.get(convo=convo)
+    state = GroupState.objects.filter(convo=convo, epoch=convo.epoch).first()
+    if state is None:
+        raise InvalidCommit("group_info.unknown: nobody has uploaded a GroupInfo of this epoch.")
     info, group = verify_external_commit(stored_group(convo, state), bundle.commit, group_info_bytes=bundle.group_info)
-    rows = rows_by_leaf(convo)
-    leavers = [rows[leaf.leaf_index] for leaf in info.removed]
     newcomer = _newcomer(convo, who, info)
+    leavers = _leavers(convo, info)
     _require_only_own_leaf(leavers, newcomer)
     return _write(convo, who, bundle, state, group, leavers, newcomer)
+
+
+def _leavers(convo: Convo, info: CommitInfo) -> list[Member]:
+    """Whose leaves the commit removes; the rows of an opaque convo know no leaves, but devices."""
+    if convo.mode == Mode.TRACKED:
+        rows = rows_by_leaf(convo)
+        return [rows[leaf.leaf_index] for leaf in info.removed]
+    devices = devices_of_keys(leaf.signature_key for leaf in info.removed).values()
+    if len(devices) != len(info.removed):
+        raise InvalidCommit("commit.removes_others: only the device's own old leaf may be replaced.")
+    named = {(device.did, device.device_id) for device in devices}
+    return [row for row in open_members(convo.pk) if (row.did, row.device_id) in named]
 
 
 def _newcomer(convo: Convo, who: Asking, info: CommitInfo) -> Newcomer:
@@ -101,7 +112,8 @@ def _newcomer(convo: Convo, who: Asking, info: CommitInfo) -> Newcomer:
     if device is None or not names_caller or who.device_id not in {None, device.device_id}:
         raise Unauthorized
     was_admin = active_members(convo.pk).filter(did=who.did, is_admin=True).exists()
-    return Newcomer(who.did, device.device_id, info.committer, is_admin=was_admin)
+    leaf = info.committer if convo.mode == Mode.TRACKED else None
+    return Newcomer(who.did, device.device_id, leaf, is_admin=was_admin)
 
 
 def _require_only_own_leaf(leavers: list[Member], newcomer: Newcomer) -> None:
@@ -133,7 +145,7 @@ def _write(
         close_place(convo, member, how=Left.LEFT)
     for ghost in active_members(convo.pk).filter(did=newcomer.did, device_id=newcomer.device_id):
         # An old leaf the commit does not replace, as after a reinstallation: members are to remove it.
-        begin_leaving(convo, ghost)
+        end_place(convo, ghost)
     supersede_welcomes(convo_id=convo.pk, did=newcomer.did, device_id=newcomer.device_id, reason="came back by itself")
     open_place(convo, newcomer)
     answer_readditions(convo, [(newcomer.did, newcomer.device_id)])

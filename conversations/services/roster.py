@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from conversations.models import Convo, Left, Member, ReadditionRequest
+from conversations.models import Convo, Left, Member, Mode, ReadditionRequest
 from conversations.selectors import active_members, open_members
 from delivery.services import close_mailbox, open_mailbox
 from keypackages.services import supersede_welcomes
@@ -67,6 +67,14 @@ def begin_leaving(convo: Convo, member: Member) -> None:
     member.leaving_at = timezone.now()
     member.save(update_fields=["leaving_at"])
     _shut(convo, member)
+
+
+def end_place(convo: Convo, member: Member) -> None:
+    """The member goes: at once where there is no leaf to wait for, else when somebody commits its removal."""
+    if convo.mode == Mode.TRACKED:
+        begin_leaving(convo, member)
+    else:
+        close_place(convo, member, how=Left.LEFT)
 
 
 def settle_roles(convo: Convo) -> None:
