@@ -24,8 +24,10 @@ from conversations.xrpc.rejoin import Rejoin, RequestRejoin
 from conversations.xrpc.remove_member import RemoveMember
 from conversations.xrpc.send_message import SendMessage
 from conversations.xrpc.update_group_info import UpdateGroupInfo
+from conversations.xrpc.validate_device_state import ValidateDeviceState
 
 ENDPOINTS = [
+    ValidateDeviceState,
     UpdateGroupInfo,
     GetExpectedConversations,
     InvalidateWelcome,

@@ -75,6 +75,14 @@ class InvalidWelcome(XrpcError):
     pass
 
 
+class RecipientMismatch(XrpcError):
+    status = 403
+
+
+class KeyPackageAlreadyConsumed(XrpcError):
+    status = 410
+
+
 class WelcomeNotFound(XrpcError):
     status = 404
 

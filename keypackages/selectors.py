@@ -8,7 +8,14 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from catbird_mls.xrpc.errors import Forbidden
-from keypackages.errors import DeviceNotFound, TooManyDids
+from keypackages.errors import (
+    DeviceNotFound,
+    KeyPackageAlreadyConsumed,
+    KeyPackageNotFound,
+    RecipientMismatch,
+    TooManyDids,
+)
+from keypackages.framing import welcome_references
 from keypackages.models import Device, KeyPackage, OptIn, Welcome
 
 HANDED_OUT_DIDS_MAX = 100
@@ -114,6 +121,20 @@ def next_key_packages(*, dids: Sequence[str], cipher_suite: str | None) -> list[
 
 def opt_ins(dids: Iterable[str]) -> dict[str, OptIn]:
     return {choice.did: choice for choice in OptIn.objects.filter(did__in=list(dids))}
+
+
+def usable_package_of_welcome(*, did: str, welcome: bytes) -> KeyPackage:
+    """The caller's package that a Welcome was made for, if it has not been used to join yet."""
+    references = welcome_references(welcome)
+    packages = list(KeyPackage.objects.filter(reference__in=references))
+    if not packages:
+        raise KeyPackageNotFound(did=did, reference=references[0] if references else None)
+    mine = [package for package in packages if package.did == did]
+    if not mine:
+        raise RecipientMismatch("The Welcome was made for another account.")
+    if mine[0].consumed_at is not None:
+        raise KeyPackageAlreadyConsumed("The key package of this Welcome has been used.")
+    return mine[0]
 
 
 def _opted_out() -> Any:

@@ -65,6 +65,12 @@ def history_page(*, did: str, limit: int, cursor: str | None) -> tuple[list[KeyP
     return _page(KeyPackage.objects.filter(did=did), limit=limit, cursor=cursor)
 
 
+def unspent(*, did: str, device_id: str | None) -> int:
+    """How many packages can still be handed out, of one device or of all."""
+    mine = available_key_packages().filter(did=did)
+    return (mine if device_id is None else mine.filter(device_id=device_id)).count()
+
+
 def low_devices(*, low: int, before: datetime, limit: int) -> list[Device]:
     """Devices that run out of packages and were not told since ``before``."""
     left = Count(

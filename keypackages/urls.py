@@ -11,8 +11,10 @@ from keypackages.xrpc.opt_out import OptOut
 from keypackages.xrpc.publish_key_package import PublishKeyPackage
 from keypackages.xrpc.publish_key_packages import PublishKeyPackages
 from keypackages.xrpc.sync_key_packages import SyncKeyPackages
+from keypackages.xrpc.validate_welcome import ValidateWelcome
 
 ENDPOINTS = [
+    ValidateWelcome,
     GetKeyPackageHistory,
     GetKeyPackageStatus,
     SyncKeyPackages,

@@ -25,6 +25,27 @@ CALL_SECONDS = Histogram(
     buckets=CALL_SECONDS_BUCKETS,
 )
 
+# Around 0.3 and 0.5 seconds, which half and all but a hundredth of them are to stay under.
+EXTERNAL_COMMIT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5)
+EXTERNAL_COMMIT_REQUESTS = Counter("external_commit_requests", "External commits offered, by outcome.", ["outcome"])
+EXTERNAL_COMMIT_SUCCESS = Counter(
+    "external_commit_success", "External commits accepted, by mode of the convo.", ["mode"]
+)
+EXTERNAL_COMMIT_SECONDS = Histogram(
+    "external_commit_latency_seconds",
+    "Time to judge an external commit, by outcome.",
+    ["outcome"],
+    buckets=EXTERNAL_COMMIT_BUCKETS,
+)
+
+
+def count_external_commit(outcome: str, seconds: float, *, mode: str | None = None) -> None:
+    """Once it is decided; ``mode`` only of one that was accepted."""
+    EXTERNAL_COMMIT_REQUESTS.labels(outcome).inc()
+    EXTERNAL_COMMIT_SECONDS.labels(outcome).observe(seconds)
+    if mode is not None:
+        EXTERNAL_COMMIT_SUCCESS.labels(mode).inc()
+
 
 def count_key_packages(event: PackageEvent, number: int) -> None:
     """Count once the transaction under way has committed, at once when there is none."""

@@ -1,12 +1,14 @@
 """The way back in: a device commits itself into the group, verified like any other commit."""
 
 import hashlib
+from time import perf_counter
 from typing import Any
 
 from django.conf import settings
 
 from catbird_mls.xrpc.errors import XrpcError
 from catbird_mls.xrpc.fields import wire_time
+from catbird_mls.xrpc.meters import count_external_commit
 from conversations.conflicts import overtaken
 from conversations.errors import InvalidCommit, Unauthorized
 from conversations.framing import CommitInfo, PublicGroup, commit_epoch, verify_external_commit
@@ -55,13 +57,23 @@ def process_external_commit(*, convo_id: str, who: Asking, bundle: CommitBundle,
     """
     limit = settings.RATE_LIMIT_EXTERNAL_COMMIT
     require_attempts_left(convo_id, who.did, way=RejoinAttempt.EXTERNAL, limit=limit)
+    began = perf_counter()
     try:
         answer = _come_back(convo_id, who, bundle, key)
     except XrpcError as refusal:
-        _note(convo_id, who, bundle, outcome=str(refusal).partition(":")[0] or type(refusal).__name__)
+        _note(convo_id, who, bundle, outcome=_code(refusal))
+        count_external_commit(type(refusal).__name__, perf_counter() - began)
         raise
     _note(convo_id, who, bundle, outcome="accepted", epoch=answer["epoch"])
+    mode = Convo.objects.values_list("mode", flat=True).get(pk=convo_id)
+    count_external_commit("accepted", perf_counter() - began, mode=mode)
     return answer
+
+
+def _code(refusal: XrpcError) -> str:
+    """The stable code of the rule that was broken, where there is one, else the name."""
+    code, colon, _ = str(refusal).partition(":")
+    return code if colon and "." in code else type(refusal).__name__
 
 
 def _come_back(convo_id: str, who: Asking, bundle: CommitBundle, key: str | None) -> dict[str, Any]:

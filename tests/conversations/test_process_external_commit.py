@@ -9,6 +9,7 @@ import pytest
 from django.conf import LazySettings
 from django.utils import timezone
 from openmls.client import CommitBundle
+from prometheus_client import REGISTRY
 
 from conversations.models import Convo, Member, RejoinAttempt, Rollout
 from conversations.rejoining import EXTERNAL_COMMITS, external_commits_enabled, verify_can_rejoin
@@ -223,6 +224,20 @@ def test_every_attempt_leaves_a_row_and_the_sixth_is_too_many(wire: Wire, talk: 
     assert come_back(wire, talk, accepted).status == 200
     newest = RejoinAttempt.objects.latest("pk")
     assert (newest.outcome, newest.epoch, newest.size) == ("accepted", 2, len(accepted.commit))
+
+
+def test_what_becomes_of_them_is_counted(wire: Wire, talk: Talk) -> None:
+    def counted(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(name, labels) or 0.0
+
+    names = ("external_commit_requests_total", "external_commit_latency_seconds_count")
+    before = [counted(name, outcome=outcome) for name in names for outcome in ("accepted", "Unauthorized")]
+    won = counted("external_commit_success_total", mode="tracked")
+    come_back(wire, talk, _of_an_unregistered_device(wire, talk))
+    come_back(wire, talk, knock(wire, talk, talk.phones[1]))
+    after = [counted(name, outcome=outcome) for name in names for outcome in ("accepted", "Unauthorized")]
+    assert after == [number + 1 for number in before]
+    assert counted("external_commit_success_total", mode="tracked") == won + 1
 
 
 STATES: list[tuple[str, Callable[[Talk], None], bool]] = [
