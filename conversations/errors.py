@@ -59,14 +59,6 @@ class Unauthorized(XrpcError):
         super().__init__("You may not join this conversation by yourself.")
 
 
-class InvalidWelcome(XrpcError):
-    pass
-
-
-class InvalidCipherSuite(XrpcError):
-    pass
-
-
 class InvalidMessage(XrpcError):
     pass
 

@@ -9,14 +9,8 @@ from openmls import MlsError
 from openmls.delivery import CommitInfo, Limits, Policy, ProposalInfo, PublicGroup, group_info, peek, welcome
 
 from catbird_mls.xrpc.errors import XrpcError
-from conversations.errors import (
-    EpochMismatch,
-    InvalidCommit,
-    InvalidGroupInfo,
-    InvalidMessage,
-    InvalidWelcome,
-    TooManyMembers,
-)
+from conversations.errors import EpochMismatch, InvalidCommit, InvalidGroupInfo, InvalidMessage, TooManyMembers
+from keypackages.errors import InvalidWelcome
 
 __all__ = [
     "KNOWN_SUITES",

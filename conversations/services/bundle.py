@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from conversations.errors import InvalidWelcome
+from keypackages.errors import InvalidWelcome
 
 
 @dataclass(frozen=True, slots=True)

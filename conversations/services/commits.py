@@ -8,10 +8,10 @@ from conversations.conflicts import overtaken
 from conversations.errors import CannotRemoveSelf, InvalidCommit
 from conversations.framing import commit_epoch
 from conversations.locks import locked_convo
-from conversations.models import Convo, Kind, Member, Message, Mode
+from conversations.models import Convo, Member, Message, Mode
 from conversations.selectors import Asking, open_members, require_admin, require_member
 from conversations.services.bundle import CommitBundle
-from conversations.services.log import first_answer, handshake_id, keep_answer, request_digest, sender_tag
+from conversations.services.log import commit_on_file, first_answer, keep_answer, request_digest
 from conversations.services.opaque import append_opaque_commit, remove_account
 from conversations.services.roster import settle_roles
 from conversations.services.tracked import append_tracked_commit
@@ -79,7 +79,9 @@ def _require_removable(
     if target_did == who.did:
         raise CannotRemoveSelf("Leave the conversation with leaveConvo.")
     # A repeated commit has removed its target already.
-    if not open_members(convo.pk).filter(did=target_did).exists() and not _on_file(convo, who, bundle):
+    if not open_members(convo.pk).filter(did=target_did).exists() and not (
+        bundle and commit_on_file(convo, who, bundle.commit)
+    ):
         raise NotMember
 
 
@@ -92,7 +94,7 @@ def _append_once(
     dids: Sequence[str],
     removed_did: str | None,
 ) -> Message:
-    if earlier := _on_file(convo, who, bundle):
+    if earlier := commit_on_file(convo, who, bundle.commit):
         return earlier
     made_for = commit_epoch(bundle.commit, group_id=bytes(convo.group_id))
     if made_for != convo.epoch:
@@ -100,15 +102,6 @@ def _append_once(
     if convo.mode == Mode.TRACKED:
         return append_tracked_commit(convo, places, bundle=bundle, dids=dids, removed_did=removed_did)
     return append_opaque_commit(convo, who, bundle=bundle, dids=dids, removed_did=removed_did)
-
-
-def _on_file(convo: Convo, who: Asking, bundle: CommitBundle | None) -> Message | None:
-    """The entry these very bytes already are: the answer to a client that lost the first one."""
-    if bundle is None:
-        return None
-    msg_id = handshake_id(bundle.commit)
-    earlier = convo.messages.filter(msg_id=msg_id, kind=Kind.COMMIT).first()
-    return earlier if earlier and bytes(earlier.sender_tag) == sender_tag(who.did, msg_id) else None
 
 
 def _digest(bundle: CommitBundle | None, *names: str) -> bytes:

@@ -4,17 +4,13 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from conversations.errors import (
-    ConvoAlreadyExists,
-    InvalidCipherSuite,
-    InvalidGroupInfo,
-    TooManyMembers,
-)
+from conversations.errors import ConvoAlreadyExists, InvalidGroupInfo, TooManyMembers
 from conversations.framing import KNOWN_SUITES, TRACKED_SUITES, StoredGroup, found_group
 from conversations.models import Convo, GroupState, Mode
 from conversations.selectors import Asking
 from conversations.services.opaque import welcome_newcomers
 from conversations.services.roster import Newcomer, open_place
+from keypackages.errors import InvalidCipherSuite
 from keypackages.selectors import devices_of_keys, registered_devices
 
 

@@ -29,11 +29,11 @@ from conversations.selectors import Asking, active_members, open_members
 from conversations.services.bundle import CommitBundle
 from conversations.services.log import (
     append_entry,
+    commit_on_file,
     first_answer,
     handshake_id,
     keep_answer,
     request_digest,
-    sender_tag,
 )
 from conversations.services.roster import (
     Newcomer,
@@ -84,7 +84,7 @@ def _come_back(convo_id: str, who: Asking, bundle: CommitBundle, key: str | None
         earlier = first_answer(convo, who, nsid=PROCESS_EXTERNAL_COMMIT, key=key, digest=digest)
         if earlier is not None:
             return earlier
-        message = _on_file(convo, who, bundle) or _append(convo, who, bundle)
+        message = commit_on_file(convo, who, bundle.commit) or _append(convo, who, bundle)
         answer = {"epoch": message.epoch, "rejoinedAt": wire_time(message.received_at), "seq": message.seq}
         keep_answer(convo, who, nsid=PROCESS_EXTERNAL_COMMIT, key=key, digest=digest, answer=answer)
     return answer
@@ -163,12 +163,6 @@ def _write(
     answer_readditions(convo, [(newcomer.did, newcomer.device_id)])
     keep_state(state, group, bundle)
     return message
-
-
-def _on_file(convo: Convo, who: Asking, bundle: CommitBundle) -> Message | None:
-    msg_id = handshake_id(bundle.commit)
-    earlier = convo.messages.filter(msg_id=msg_id, kind=Kind.COMMIT).first()
-    return earlier if earlier and bytes(earlier.sender_tag) == sender_tag(who.did, msg_id) else None
 
 
 def _note(convo_id: str, who: Asking, bundle: CommitBundle, *, outcome: str, epoch: int | None = None) -> None:
