@@ -17,6 +17,7 @@ from catbird_mls.staff import (
     ago,
     ended_filter,
     joined,
+    labelled,
     list_link,
     moment,
     named_filter,
@@ -83,11 +84,11 @@ class ConvoAdmin(ReadOnlyAdmin):
 @admin.register(Member)
 class MemberAdmin(ReadOnlyAdmin):
     list_display: ClassVar = [
-        "did",
+        labelled("did", "account"),
         DEVICE,
         CONVO,
         "leaf_index",
-        "is_admin",
+        "role",
         ago("joined_at"),
         ago("leaving_at"),
         ago("left_at"),
@@ -106,6 +107,10 @@ class MemberAdmin(ReadOnlyAdmin):
         "is_admin",
     ]
     search_fields: ClassVar = ["did", "device_id", "convo__id"]
+
+    @admin.display(description="role", ordering="-is_admin")
+    def role(self, member: Member) -> str | None:
+        return "admin" if member.is_admin else "moderator" if member.is_moderator else None
 
 
 @admin.register(Message)
@@ -142,7 +147,7 @@ class AdditionClaimAdmin(ReadOnlyAdmin):
 
 @admin.register(ReadditionRequest)
 class ReadditionRequestAdmin(ReadOnlyAdmin):
-    list_display: ClassVar = ["did", DEVICE, CONVO, ago("requested_at"), ago("answered_at")]
+    list_display: ClassVar = [labelled("did", "account"), DEVICE, CONVO, ago("requested_at"), ago("answered_at")]
     list_filter: ClassVar = [ended_filter("answered_at", "request", ended="answered")]
     search_fields: ClassVar = ["convo__id", "did", "device_id"]
 

@@ -2,7 +2,7 @@ from typing import ClassVar
 
 from django.contrib import admin
 
-from catbird_mls.staff import ReadOnlyAdmin, age_filter, ago, ended_filter, reference
+from catbird_mls.staff import ReadOnlyAdmin, age_filter, ago, ended_filter, labelled, reference
 from delivery.models import Dispatch, Envelope, Mailbox
 
 CONVO = reference("convo_id", "conversation")
@@ -12,7 +12,7 @@ DEVICE = reference("device_id")
 @admin.register(Mailbox)
 class MailboxAdmin(ReadOnlyAdmin):
     list_display: ClassVar = [
-        "did",
+        labelled("did", "account"),
         DEVICE,
         CONVO,
         "first_seq",
@@ -37,6 +37,13 @@ class DispatchAdmin(ReadOnlyAdmin):
 
 @admin.register(Envelope)
 class EnvelopeAdmin(ReadOnlyAdmin):
-    list_display: ClassVar = ["did", DEVICE, CONVO, "first_seq", "last_seq", ago("created_at", "age")]
+    list_display: ClassVar = [
+        labelled("did", "account"),
+        DEVICE,
+        CONVO,
+        "first_seq",
+        "last_seq",
+        ago("created_at", "age"),
+    ]
     list_filter: ClassVar = [age_filter("created_at", "age", "age")]
     search_fields: ClassVar = ["convo_id", "did", "device_id"]

@@ -124,12 +124,12 @@ class DeviceAdmin(ReadOnlyAdmin):
 
 @admin.register(OptIn)
 class OptInAdmin(ReadOnlyAdmin):
-    list_display: ClassVar = ["did", "opted_in", ago("changed_at")]
+    list_display: ClassVar = [labelled("did", "account"), "opted_in", ago("changed_at")]
     list_filter: ClassVar = ["opted_in"]
     search_fields: ClassVar = ["did"]
 
 
 @admin.register(DailyCount)
 class DailyCountAdmin(ReadOnlyAdmin):
-    list_display: ClassVar = ["did", "day", "cipher_suite", "published", "spent", "expired"]
+    list_display: ClassVar = [labelled("did", "account"), "day", "cipher_suite", "published", "spent", "expired"]
     search_fields: ClassVar = ["did"]

@@ -129,10 +129,17 @@ class WelcomeAdmin(MendingAdmin):
                 ]
             },
         ),
-        ("For whom", {"fields": [labelled("did", "account"), "device", "contact", "package", "others"]}),
+        ("For whom", {"fields": [labelled("did", "account"), "device", "contact", "its_package", "others"]}),
         (
             "Into what",
-            {"fields": [reference("convo_id", "conversation", brief=False), "epoch", "convo_epoch", "inside"]},
+            {
+                "fields": [
+                    reference("convo_id", "conversation", brief=False),
+                    labelled("epoch", "epoch of the Welcome"),
+                    labelled("convo_epoch", "epoch of the conversation"),
+                    "inside",
+                ]
+            },
         ),
     ]
 
@@ -167,7 +174,8 @@ class WelcomeAdmin(MendingAdmin):
         if welcome.owner is None:
             return welcome.device_id or None
         gone = "" if welcome.device_name else " (deleted)"
-        return link("keypackages_device", welcome.device_id, welcome.owner + gone)
+        name = format_html('<span class="block min-w-20">{}{}</span>', welcome.owner, gone)
+        return link("keypackages_device", welcome.device_id, name)
 
     @admin.display(description="package", ordering="package_state")
     def package(self, welcome: Any) -> SafeString:
@@ -175,6 +183,11 @@ class WelcomeAdmin(MendingAdmin):
         if welcome.package_state in {UNKNOWN, NOT_NAMED}:
             return label
         return link("keypackages_keypackage", welcome.key_package_id, label) or label
+
+    @admin.display(description="key package")
+    def its_package(self, welcome: Any) -> SafeString:
+        label = badge(welcome.package_state, KINDS.get(welcome.package_state, ""))
+        return joined(one for one in (label, link("keypackages_keypackage", welcome.key_package_id, "its page")) if one)
 
     @admin.display(description="last contact", ordering="last_contact")
     def last_contact(self, welcome: Any) -> SafeString | None:
@@ -186,7 +199,8 @@ class WelcomeAdmin(MendingAdmin):
 
     @admin.display(description="behind", ordering="distance")
     def epochs(self, welcome: Any) -> str:
-        return "1 epoch" if welcome.distance == 1 else f"{welcome.distance} epochs"
+        unit = "epoch" if welcome.distance == 1 else "epochs"
+        return f"{welcome.distance}\u00a0{unit}"
 
     @admin.display(description="reason given", ordering="reason")
     def words(self, welcome: Welcome) -> SafeString | None:

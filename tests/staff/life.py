@@ -19,7 +19,7 @@ from conversations.services.external import process_external_commit
 from conversations.services.mending import ask_for_readding
 from delivery.fanout import fan_out
 from keypackages.models import Welcome
-from keypackages.services import StuckWelcome, opt
+from keypackages.services import StuckWelcome, opt, publish_key_packages
 from tests.devices import ALICE, BOB, CAROL, MALLORY, Phone
 from tests.situations import Talk, a_convo, a_device, add_unjoined, bundle_of
 
@@ -40,12 +40,14 @@ class Life:
     def __init__(self) -> None:
         Rollout.objects.create(name=EXTERNAL_COMMITS, percent=100)
         self.alice, self.bob, self.carol = Phone(ALICE), Phone(BOB), Phone(CAROL)
-        for phone in (self.alice, self.bob, self.carol):
-            a_device(phone, packages=40)
+        for phone, packages in ((self.alice, 1), (self.bob, 1), (self.carol, 12)):
+            a_device(phone, packages=packages)
         self.talks: list[Talk] = []
 
     def grow(self) -> None:
         """One row more in every table, nearly always of the same people."""
+        for phone in (self.bob, self.carol):
+            publish_key_packages(did=phone.did, items=phone.items())
         dan = Phone(f"did:plc:dan{len(self.talks)}")
         talk = a_convo(self.alice, self.bob, dan)
         self.talks.append(talk)
