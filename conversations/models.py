@@ -231,6 +231,7 @@ class ReadditionRequest(models.Model):
     answered_at = models.DateTimeField(null=True)
 
     class Meta:
+        verbose_name = "re-adding request"
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["convo", "did", "device_id"],

@@ -21,6 +21,7 @@ class Mailbox(models.Model):
     closed_at = models.DateTimeField(null=True)
 
     class Meta:
+        verbose_name_plural = "mailboxes"
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["convo_id", "did", "device_id"],
@@ -47,6 +48,7 @@ class Dispatch(models.Model):
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        verbose_name_plural = "dispatches"
         constraints: ClassVar = [models.UniqueConstraint(fields=["convo_id", "seq"], name="dispatch_one_an_entry")]
 
     def __str__(self) -> str:

@@ -145,6 +145,9 @@ class WelcomeBody(models.Model):
     ratchet_tree = models.BinaryField(null=True)
     created_at = models.DateTimeField(db_default=Now())
 
+    class Meta:
+        verbose_name_plural = "Welcome bodies"
+
     def __str__(self) -> str:
         return f"{self.convo_id} epoch {self.epoch}"
 
