@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -48,9 +49,10 @@ class StreamConvoEvents(AsyncHttpConsumer):  # type: ignore[misc]  # channels sh
             await self._refuse(error)
             return
         await self.send_headers(status=200, headers=HEADERS)
-        await self.send_body(HEARTBEAT, more_body=True)
-        async for item in follow(follower):
-            await self.send_body(HEARTBEAT if item is None else _frame(self.nsid, item), more_body=True)
+        # Closed at once when the connection goes, so that the hub forgets it.
+        async with aclosing(follow(follower)) as events:
+            async for event in events:
+                await self.send_body(HEARTBEAT if event is None else _frame(self.nsid, event), more_body=True)
         await self.send_body(b"", more_body=False)
 
     async def _refuse(self, error: XrpcError) -> None:

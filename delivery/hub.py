@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -78,6 +78,7 @@ class Listener:
     did: str
     device_id: str | None
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    keys: set[str] = field(default_factory=set)
     hints: deque[Hint] = field(default_factory=lambda: deque(maxlen=HINTS_KEPT))
 
     def take(self, hint: Hint) -> None:
@@ -93,21 +94,32 @@ class Hub:
     def __init__(self) -> None:
         self._listeners: dict[str, set[Listener]] = {}
         self._task: asyncio.Task[None] | None = None
-        self.connected = False
+        self._connected = asyncio.Event()
 
-    @contextlib.contextmanager
-    def listening(self, convo_ids: Iterable[str], listener: Listener) -> Iterator[None]:
-        """While inside, the listener hears of these convos and of its account."""
+    def listen(self, listener: Listener, convo_ids: Iterable[str]) -> None:
+        """From now on the listener hears of these convos and of its account, and of nothing else."""
         keys = {*convo_ids, listener.did}
+        for key in listener.keys - keys:
+            self._drop(key, listener)
+        for key in keys - listener.keys:
+            self._listeners.setdefault(key, set()).add(listener)
+        listener.keys = keys
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._follow())
-        for key in keys:
-            self._listeners.setdefault(key, set()).add(listener)
-        try:
-            yield
-        finally:
-            for key in keys:
-                self._drop(key, listener)
+
+    def forget(self, listener: Listener) -> None:
+        for key in listener.keys:
+            self._drop(key, listener)
+        listener.keys = set()
+
+    async def settled(self) -> None:
+        """Wait until the bus is heard, but not long: while it is down, streams look by themselves."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._connected.wait(), SOCKET_TIMEOUT_SECONDS)
+
+    @property
+    def connected(self) -> bool:
+        return self._connected.is_set()
 
     def _drop(self, key: str, listener: Listener) -> None:
         waiting = self._listeners.get(key, set())
@@ -121,7 +133,7 @@ class Hub:
                 await self._subscribed()
             except (redis.RedisError, OSError) as error:
                 logger.warning("bell lost cause=%s", type(error).__name__)
-            self.connected = False
+            self._connected.clear()
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _subscribed(self) -> None:
@@ -130,7 +142,7 @@ class Hub:
             bus.pubsub(ignore_subscribe_messages=True) as subscription,
         ):
             await subscription.subscribe(BELL, HINTS)
-            self.connected = True
+            self._connected.set()
             self._wake_all()
             async for message in subscription.listen():
                 self._hear(bytes(message["channel"]).decode(), bytes(message["data"]))

@@ -8,7 +8,7 @@ come again, in order.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -129,28 +129,42 @@ class Follower:
         return numbered
 
 
-async def follow(follower: Follower) -> AsyncIterator[Event | None]:
+async def follow(follower: Follower) -> AsyncGenerator[Event | None, None]:
     """Every entry from the follower's place on, for as long as it may read, and what is hinted meanwhile.
 
-    None when it is time for a sign of life. What was asked for and not answered yet is hinted first.
+    None is a sign of life; from the first one on no hint is missed while the bus is up. What was asked for
+    and not answered yet is hinted again to whoever connects.
     """
     listener = Listener(follower.did, follower.device_id)
-    for hint in await in_thread(follower.log.open_hints)(follower.convo_ids):
-        listener.take(hint)
-    while not follower.finished:
-        heard = follower.convo_ids
-        with hub.listening(heard, listener):
-            listener.wake.clear()
-            events, more = await in_thread(follower.read)()
-            while listener.hints:
-                hint = listener.hints.popleft()
-                events.append(Event(hint.name, follower.cursor, hint.fields))
-            for event in events:
-                yield event
-            # A convo that was opened meanwhile is not listened to yet.
-            if not more and not follower.finished and follower.convo_ids == heard:
-                async for beat in _pause(listener.wake):
-                    yield beat
+    try:
+        # Listening comes before looking, or what happens in between would be neither found nor heard.
+        hub.listen(listener, follower.convo_ids)
+        await hub.settled()
+        for hint in await in_thread(follower.log.open_hints)(follower.convo_ids):
+            listener.take(hint)
+        yield None
+        while not follower.finished:
+            async for item in _turn(follower, listener):
+                yield item
+    finally:
+        hub.forget(listener)
+
+
+async def _turn(follower: Follower, listener: Listener) -> AsyncIterator[Event | None]:
+    """What there is to tell, and then the wait for more."""
+    heard = follower.convo_ids
+    hub.listen(listener, heard)
+    listener.wake.clear()
+    events, more = await in_thread(follower.read)()
+    while listener.hints:
+        hint = listener.hints.popleft()
+        events.append(Event(hint.name, follower.cursor, hint.fields))
+    for event in events:
+        yield event
+    # A convo that was opened meanwhile is not listened to yet.
+    if not more and not follower.finished and follower.convo_ids == heard:
+        async for beat in _pause(listener.wake):
+            yield beat
 
 
 async def _pause(wake: asyncio.Event) -> AsyncIterator[None]:

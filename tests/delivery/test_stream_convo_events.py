@@ -1,6 +1,7 @@
 """blue.catbird.mls.streamConvoEvents"""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -16,7 +17,7 @@ from conversations.services import append_message, register_device
 from conversations.services.mending import ask_for_readding, notice_low_stock
 from keypackages.services import StuckWelcome, publish_key_packages
 from tests.devices import ALICE, BOB, CAROL, MALLORY, Phone
-from tests.live import Web, web
+from tests.live import PATIENCE_SECONDS, Web, web
 from tests.situations import Talk, a_convo, bring_in, remove
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -51,8 +52,11 @@ def stream(server: Web, *, by: str, last_event_id: str | None = None, **params: 
 
 
 def events(response: httpx.Response) -> Iterator[Any]:
+    """Heartbeats never end, so patience has to."""
     fields: dict[str, str] = {}
+    give_up = time.monotonic() + PATIENCE_SECONDS
     for line in response.iter_lines():
+        assert time.monotonic() < give_up, "what was expected did not come"
         if line.startswith(":"):
             yield None
         elif line:
