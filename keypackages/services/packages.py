@@ -14,6 +14,7 @@ from keypackages.errors import (
     ExpirationTooFar,
     InvalidBatch,
     InvalidKeyPackage,
+    InvalidKeyPackages,
     KeyPackageNotFound,
     TooManyHashes,
     TooManyKeyPackages,
@@ -71,7 +72,7 @@ def publish_key_packages(*, did: str, items: Sequence[BatchItem]) -> dict[int, X
 def store_key_packages(*, device: Device, items: Sequence[BatchItem]) -> dict[int, XrpcError]:
     """The packages of a registration, which must belong to the device that registers."""
     if len(items) > BATCH_MAX:
-        raise BatchTooLarge(f"A batch holds at most {BATCH_MAX} key packages.")
+        raise InvalidKeyPackages(f"A registration brings at most {BATCH_MAX} key packages.")
     return _store_each(items, did=device.did, devices=[device])
 
 

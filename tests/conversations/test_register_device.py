@@ -97,6 +97,14 @@ def test_one_bad_package_refuses_the_whole_registration(wire: Wire) -> None:
     assert "Package 1" in answer["message"]
 
 
+def test_a_registration_brings_at_most_a_hundred_packages(wire: Wire) -> None:
+    phone = Phone(ALICE)
+    item = package_item(phone.packages()[0])
+    with leaves_no_trace():
+        answer = wire.call("registerDevice", by=ALICE, **registration(phone, keyPackages=[item] * 101))
+    assert answer.refusal == (400, "InvalidKeyPackages")
+
+
 def test_the_key_of_another_device_of_the_account_is_refused(wire: Wire) -> None:
     phone = Phone(ALICE)
     a_device(phone)
