@@ -27,13 +27,14 @@ def overtaken(convo: Convo, places: Sequence[Member], *, commit: bytes, made_for
         current_epoch=convo.epoch,
         lastSeq=convo.last_seq,
         missedCommits=[commit_view(entry) for entry in missed],
-        pendingProposals=[wire_bytes(body) for body in _pending(convo)],
+        pendingProposals=[wire_bytes(body) for body in pending_proposals(convo)],
         yours=any(bytes(entry.body) == commit for entry in missed),
         **more,
     )
 
 
-def _pending(convo: Convo) -> list[bytes]:
+def pending_proposals(convo: Convo) -> list[bytes]:
+    """The proposal messages of the current epoch, in the order of the log."""
     waiting = Proposal.objects.filter(convo=convo, epoch=convo.epoch).values("seq")
     bodies = Message.objects.filter(convo=convo, seq__in=waiting).order_by("seq").values_list("body", flat=True)
     return [bytes(body) for body in bodies]

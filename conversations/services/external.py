@@ -64,7 +64,6 @@ def process_external_commit(*, convo_id: str, who: Asking, bundle: CommitBundle,
         _note(convo_id, who, bundle, outcome=_code(refusal))
         count_external_commit(type(refusal).__name__, perf_counter() - began)
         raise
-    _note(convo_id, who, bundle, outcome="accepted", epoch=answer["epoch"])
     mode = Convo.objects.values_list("mode", flat=True).get(pk=convo_id)
     count_external_commit("accepted", perf_counter() - began, mode=mode)
     return answer
@@ -86,6 +85,7 @@ def _come_back(convo_id: str, who: Asking, bundle: CommitBundle, key: str | None
             return earlier
         message = commit_on_file(convo, who, bundle.commit) or _append(convo, who, bundle)
         answer = {"epoch": message.epoch, "rejoinedAt": wire_time(message.received_at), "seq": message.seq}
+        _note(convo_id, who, bundle, outcome="accepted", epoch=message.epoch)
         keep_answer(convo, who, nsid=PROCESS_EXTERNAL_COMMIT, key=key, digest=digest, answer=answer)
     return answer
 

@@ -42,10 +42,16 @@ def open_places(convo: Convo, newcomers: Iterable[Newcomer]) -> None:
 
 def answer_readditions(convo: Convo, devices: Iterable[tuple[str, str]]) -> None:
     """Devices that a commit has let in anew wait no longer."""
-    for did, device_id in devices:
-        ReadditionRequest.objects.filter(
-            convo=convo, did=did, device_id__in=[device_id, ""], answered_at__isnull=True
-        ).update(answered_at=timezone.now())
+    here = set(devices)
+    accounts = {did for did, _ in here}
+    waiting = ReadditionRequest.objects.filter(convo=convo, answered_at__isnull=True)
+    answered = [
+        request.pk
+        for request in waiting
+        if (request.did, request.device_id) in here or (request.did in accounts and not request.device_id)
+    ]
+    if answered:
+        waiting.filter(pk__in=answered).update(answered_at=timezone.now())
 
 
 def waits_for_readding(convo: Convo, member: Member) -> bool:

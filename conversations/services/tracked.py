@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from conversations.conflicts import pending_proposals
 from conversations.errors import InvalidCommit
 from conversations.framing import (
     CommitInfo,
@@ -92,14 +93,11 @@ def read_proposal(convo: Convo, body: bytes) -> ProposalInfo:
 
 def stored_group(convo: Convo, state: GroupState) -> StoredGroup:
     assert state.epoch == convo.epoch, "the public state is of the convo's epoch"
-    pending = Message.objects.filter(
-        convo=convo, seq__in=Proposal.objects.filter(convo=convo, epoch=convo.epoch).values("seq")
-    )
     return StoredGroup(
         ratchet_tree=bytes(state.ratchet_tree),
         group_context=bytes(state.group_context),
         confirmation_tag=bytes(state.confirmation_tag),
-        proposals=tuple(bytes(body) for body in pending.order_by("seq").values_list("body", flat=True)),
+        proposals=tuple(pending_proposals(convo)),
     )
 
 
