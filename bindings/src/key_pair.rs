@@ -1,4 +1,4 @@
-use openmls::prelude::{OpenMlsCrypto, SignatureScheme};
+use openmls::prelude::{HashType, OpenMlsCrypto, SignatureScheme};
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_traits::signatures::Signer as _;
 use tls_codec::{DeserializeBytes as _, Serialize as _};
@@ -14,6 +14,22 @@ impl KeyPair {
     pub fn generate(ciphersuite: u16) -> Outcome<Self> {
         let scheme = supported(ciphersuite)?.signature_algorithm();
         SignatureKeyPair::new(scheme).map(KeyPair).map_err(library)
+    }
+
+    /// The pair that belongs to a secret: the same every time.
+    pub fn derive(secret: &[u8], ciphersuite: u16) -> Outcome<Self> {
+        let scheme = supported(ciphersuite)?.signature_algorithm();
+        // A seed is no key of P-256 once in four billion times; the next one is.
+        for attempt in 0..=u8::MAX {
+            let seed = seed(secret, scheme, attempt)?;
+            if let Some(public) = public_half(scheme, &seed) {
+                return Ok(KeyPair(SignatureKeyPair::from_raw(scheme, seed, public)));
+            }
+        }
+        Err(refusal(
+            Code::UnsupportedCiphersuite,
+            format!("ciphersuite {ciphersuite}"),
+        ))
     }
 
     pub fn load(state: &[u8]) -> Outcome<Self> {
@@ -47,5 +63,31 @@ impl KeyPair {
 
     pub fn signer(&self) -> &SignatureKeyPair {
         &self.0
+    }
+}
+
+fn seed(secret: &[u8], scheme: SignatureScheme, attempt: u8) -> Outcome<Vec<u8>> {
+    let key = crypto().hkdf_extract(HashType::Sha2_256, b"external signer", secret);
+    let [high, low] = (scheme as u16).to_be_bytes();
+    let seed = crypto().hkdf_expand(
+        HashType::Sha2_256,
+        key.map_err(library)?.as_slice(),
+        &[high, low, attempt],
+        32,
+    );
+    Ok(seed.map_err(library)?.as_slice().to_vec())
+}
+
+fn public_half(scheme: SignatureScheme, seed: &[u8]) -> Option<Vec<u8>> {
+    match scheme {
+        SignatureScheme::ED25519 => {
+            let key = ed25519_dalek::SigningKey::from_bytes(seed.try_into().ok()?);
+            Some(key.verifying_key().to_bytes().to_vec())
+        }
+        SignatureScheme::ECDSA_SECP256R1_SHA256 => {
+            let key = p256::ecdsa::SigningKey::from_slice(seed).ok()?;
+            Some(key.verifying_key().to_encoded_point(false).as_bytes().to_vec())
+        }
+        _ => None,
     }
 }

@@ -37,6 +37,10 @@ def test_updates_and_adds_are_committed_by_reference() -> None:
     package = dave.key_packages(1)[0]
     messages = [bob.propose_update(), carol.propose_add(package)]
     infos = [service.propose(message) for message in messages]
+    assert (infos[0].new_signature_key, infos[1].new_signature_key) == (
+        service.group().members()[1].signature_key,
+        None,
+    )
     added = infos[1].added
     assert added
     assert (added.identity, added.reference) == (b"dave", key_package(package).reference)
@@ -77,6 +81,30 @@ def test_the_server_removes_as_an_external_sender() -> None:
     alice.process(message)
     done = service.commit(alice.commit())
     assert [(removed.leaf_index, removed.by) for removed in done.removed] == [(1, "external")]
+
+
+@pytest.mark.parametrize(("ciphersuite", "key_bytes"), [(1, 32), (2, 65), (3, 32)])
+def test_a_key_pair_belongs_to_its_secret(ciphersuite: int, key_bytes: int) -> None:
+    server = ExternalSigner.derive(b"s" * 32, ciphersuite)
+    assert server.public == ExternalSigner.derive(b"s" * 32, ciphersuite).public
+    assert server.public != ExternalSigner.derive(b"t" * 32, ciphersuite).public
+    assert len(server.public) == key_bytes
+    assert ExternalSigner.load(server.export()).public == server.public
+
+
+def test_a_short_secret_is_refused(refused: Callable[..., str]) -> None:
+    assert refused(ExternalSigner.derive, b"s" * 31) == "state.bad_signer"
+
+
+def test_a_commit_replaces_the_list_of_external_senders() -> None:
+    service, _, alice = start(external_senders=[(b"old", ExternalSigner.generate().public)])
+    key = ExternalSigner.generate().public
+    for wanted in ([(b"new", key)], []):
+        done = service.commit(alice.commit(external_senders=wanted))
+        alice.confirm()
+        assert done.extensions_changed
+        assert service.group().external_senders == tuple(wanted)
+    agree(service, alice)
 
 
 def test_external_senders_are_who_the_group_lists(refused: Callable[..., str]) -> None:

@@ -218,12 +218,15 @@ class Group:
         with_tree: bool = False,
         authenticated_data: bytes = b"",
         new_signer: Signer | None = None,
+        external_senders: Sequence[tuple[bytes, bytes]] | None = None,
     ) -> CommitBundle:
         """Commit the pending proposals, and with them these changes (RFC 9420 section 12.4.1).
 
         ``add`` takes key packages, raw or in MLSMessages, ``remove`` leaf indices. ``update`` renews this client's
         leaf even when nothing else asks for it, ``new_signer`` does so with another signature key, in this group.
-        ``with_tree`` puts the tree into the Welcome and the GroupInfo. The epoch does not move before ``confirm``.
+        ``with_tree`` puts the tree into the Welcome and the GroupInfo. ``external_senders``, when given, are
+        ``(identity, signature_key)`` and become the whole list of the group. The epoch does not move before
+        ``confirm``.
 
         Codes: ``client.pending_commit`` (confirm or discard the last one first), ``client.commit``,
         ``client.wrong_signer``, ``commit.*``, ``key_package.*``.

@@ -329,6 +329,10 @@ class ProposalInfo:
         """Of an Add."""
 
     @property
+    def new_signature_key(self) -> bytes | None:
+        """Of an Update: the key the member would sign with, which may be the one it has."""
+
+    @property
     def epoch(self) -> int: ...
 
 @final
@@ -533,6 +537,10 @@ class ExternalSigner:
 
     @staticmethod
     def generate(ciphersuite: int = 1) -> ExternalSigner: ...
+    @staticmethod
+    def derive(secret: bytes, ciphersuite: int = 1) -> ExternalSigner:
+        """The pair that belongs to a secret of at least 32 bytes: the same every time. Codes: ``state.bad_signer``."""
+
     @staticmethod
     def load(state: bytes) -> ExternalSigner:
         """From ``export``. Codes: ``state.bad_signer``."""

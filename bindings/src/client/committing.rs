@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use openmls::prelude::{
-    CommitMessageBundle, CredentialWithKey, KeyPackage, LeafNodeIndex, MlsMessageOut, NewSignerBundle, OpenMlsProvider,
+    CommitMessageBundle, CredentialWithKey, Extensions, GroupContext, KeyPackage, LeafNodeIndex, MlsMessageOut,
+    NewSignerBundle, OpenMlsProvider,
 };
 use openmls_rust_crypto::OpenMlsRustCrypto;
 use pyo3::prelude::*;
@@ -44,10 +45,11 @@ pub struct Wanted<'a> {
     pub with_tree: bool,
     pub authenticated_data: &'a [u8],
     pub new_signer: Option<Arc<KeyPair>>,
+    pub external_senders: Option<Vec<(Vec<u8>, Vec<u8>)>>,
 }
 
 impl Device {
-    pub fn commit(&mut self, group_id: &[u8], wanted: Wanted) -> Outcome<CommitBundle> {
+    pub fn commit(&mut self, group_id: &[u8], mut wanted: Wanted) -> Outcome<CommitBundle> {
         if let Some(signer) = &wanted.new_signer {
             require_scheme(signer, self.suite)?;
         }
@@ -56,10 +58,11 @@ impl Device {
             .iter()
             .map(|data| read_key_package(data))
             .collect::<Outcome<Vec<_>>>()?;
+        let extensions = wanted.external_senders.take().map(config::listing).transpose()?;
         let renewed = wanted.new_signer.as_ref().map(|signer| self.credential(signer));
         self.change(group_id, |membership, provider| {
             membership.require_no_commit()?;
-            let bundle = membership.stage(provider, &wanted, packages, renewed)?;
+            let bundle = membership.stage(provider, &wanted, packages, extensions, renewed)?;
             let bundle = CommitBundle::of(&bundle)?;
             membership.next_signer = wanted.new_signer;
             membership.sent_commit = Some(bundle.commit.clone());
@@ -93,12 +96,18 @@ impl Membership {
         provider: &OpenMlsRustCrypto,
         wanted: &Wanted,
         packages: Vec<KeyPackage>,
+        extensions: Option<Extensions<GroupContext>>,
         renewed: Option<CredentialWithKey>,
     ) -> Outcome<CommitMessageBundle> {
         self.group.set_aad(wanted.authenticated_data.to_vec());
-        let builder = self
-            .group
-            .commit_builder()
+        let builder = self.group.commit_builder();
+        let builder = match extensions {
+            Some(extensions) => builder
+                .propose_group_context_extensions(extensions)
+                .map_err(committing)?,
+            None => builder,
+        };
+        let builder = builder
             .propose_adds(packages)
             .propose_removals(wanted.remove.iter().copied().map(LeafNodeIndex::new))
             .force_self_update(wanted.update || renewed.is_some())

@@ -72,13 +72,13 @@ pub fn create(
         .max_past_epochs(MAX_PAST_EPOCHS)
         .sender_ratchet_configuration(ratchet())
         .capabilities(capabilities());
-    if external_senders.is_empty() {
-        return Ok(config.build());
-    }
     Ok(config.with_group_context_extensions(listing(external_senders)?).build())
 }
 
-fn listing(external_senders: Vec<(Vec<u8>, Vec<u8>)>) -> Outcome<Extensions<GroupContext>> {
+pub fn listing(external_senders: Vec<(Vec<u8>, Vec<u8>)>) -> Outcome<Extensions<GroupContext>> {
+    if external_senders.is_empty() {
+        return Ok(Extensions::empty());
+    }
     let senders = external_senders
         .into_iter()
         .map(|(identity, key)| ExternalSender::new(key.into(), BasicCredential::new(identity).into()))

@@ -117,10 +117,10 @@ impl Group {
     #[pyo3(
         signature = (
             *, add=Vec::new(), remove=Vec::new(), update=false, with_tree=false, authenticated_data=b"".as_slice(),
-            new_signer=None
+            new_signer=None, external_senders=None
         ),
         text_signature = "($self, *, add=(), remove=(), update=False, with_tree=False, authenticated_data=b'', \
-new_signer=None)"
+new_signer=None, external_senders=None)"
     )]
     fn commit(
         &self,
@@ -131,6 +131,7 @@ new_signer=None)"
         with_tree: bool,
         authenticated_data: &[u8],
         new_signer: Option<&Signer>,
+        external_senders: Option<Vec<(Vec<u8>, Vec<u8>)>>,
     ) -> PyResult<CommitBundle> {
         let add: Vec<&[u8]> = add.iter().map(|data| &**data).collect();
         let wanted = Wanted {
@@ -140,6 +141,7 @@ new_signer=None)"
             with_tree,
             authenticated_data,
             new_signer: new_signer.map(|signer| signer.0.clone()),
+            external_senders,
         };
         self.tell(py, |device, group_id| device.commit(group_id, wanted))
     }

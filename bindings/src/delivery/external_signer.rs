@@ -2,9 +2,12 @@ use openmls::prelude::{ExternalProposal, GroupId, LeafNodeIndex, SenderExtension
 use openmls_rust_crypto::OpenMlsRustCrypto;
 use pyo3::prelude::*;
 
+use crate::error::{refuse, Code};
 use crate::guard::guarded;
 use crate::key_pair::KeyPair;
 use crate::openmls_error::library;
+
+const SECRET_MIN_BYTES: usize = 32;
 
 /// The key pair of an external sender: a server that groups allow to propose (RFC 9420 section 12.1.8.1).
 #[pyclass(frozen, module = "openmls.delivery")]
@@ -16,6 +19,18 @@ impl ExternalSigner {
     #[pyo3(signature = (ciphersuite=1))]
     fn generate(py: Python<'_>, ciphersuite: u16) -> PyResult<Self> {
         guarded(py, || KeyPair::generate(ciphersuite).map(ExternalSigner))
+    }
+
+    /// The pair that belongs to a secret of at least 32 bytes: the same every time.
+    #[staticmethod]
+    #[pyo3(signature = (secret, ciphersuite=1))]
+    fn derive(py: Python<'_>, secret: &[u8], ciphersuite: u16) -> PyResult<Self> {
+        guarded(py, || {
+            if secret.len() < SECRET_MIN_BYTES {
+                return refuse(Code::StateBadSigner, "the secret is too short");
+            }
+            KeyPair::derive(secret, ciphersuite).map(ExternalSigner)
+        })
     }
 
     /// From ``export``.

@@ -24,6 +24,7 @@ pub struct ProposalInfo {
     pub reference: Vec<u8>,
     pub removed: Option<u32>,
     pub added: Option<ProposedMember>,
+    pub new_signature_key: Option<Vec<u8>>,
     pub epoch: u64,
 }
 
@@ -51,6 +52,10 @@ impl ProposalInfo {
             },
             added: match queued.proposal() {
                 Proposal::Add(add) => Some(ProposedMember::of(add.key_package())?),
+                _ => None,
+            },
+            new_signature_key: match queued.proposal() {
+                Proposal::Update(update) => Some(Who::of(update.leaf_node()).signature_key),
                 _ => None,
             },
             epoch,
