@@ -12,7 +12,8 @@ from keypackages.models import OPEN_STATES, Device, KeyPackage, Welcome
 def locked_key_packages(references: Iterable[bytes]) -> list[KeyPackage]:
     """Hold the packages of these references, in the order of their ids, until the transaction ends."""
     assert transaction.get_connection().in_atomic_block
-    return list(KeyPackage.objects.select_for_update(no_key=True).filter(reference__in=list(references)).order_by("pk"))
+    held = KeyPackage.objects.select_for_update(no_key=True, of=("self",)).select_related("device")
+    return list(held.filter(reference__in=list(references)).order_by("pk"))
 
 
 def locked_open_welcomes(*, convo_id: str, did: str, device_id: str | None) -> list[Welcome]:

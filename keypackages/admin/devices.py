@@ -116,6 +116,8 @@ class DeviceAdmin(ReadOnlyAdmin):
                 list_link("conversations_member", "its places in conversations", **mine),
                 list_link("delivery_mailbox", "mailboxes", **mine),
                 list_link("delivery_envelope", "envelopes", **mine),
+                list_link("delivery_pushtoken", "push tokens", **mine),
+                list_link("delivery_nudge", "push nudges", **mine),
                 list_link("keypackages_device", "devices of the account", did__exact=device.did),
                 list_link("keypackages_dailycount", "daily counts of the account", did__exact=device.did),
             ]

@@ -29,6 +29,7 @@ from keypackages.services.welcomes import (
     send_welcomes,
     supersede_welcomes,
     take_welcome,
+    unsettled_convos,
 )
 
 __all__ = [
@@ -60,4 +61,5 @@ __all__ = [
     "supersede_welcomes",
     "sync_key_packages",
     "take_welcome",
+    "unsettled_convos",
 ]

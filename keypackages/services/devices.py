@@ -1,9 +1,10 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import connection, transaction
 from django.utils import timezone
 
+from catbird_mls.xrpc.errors import XrpcError
 from keypackages.errors import (
     DeviceAlreadyRegistered,
     InvalidDeviceName,
@@ -14,8 +15,9 @@ from keypackages.errors import (
 from keypackages.locks import locked_devices
 from keypackages.models import UNSETTLED_STATES, Device, State, Welcome
 from keypackages.selectors import available_key_packages, require_device
-from keypackages.services.packages import BatchItem, store_key_packages
+from keypackages.services.packages import BatchItem, note_refused_items, store_key_packages
 
+REGISTER_DEVICE = "blue.catbird.mls.registerDevice"
 DEVICES_MAX = 10
 DEVICE_NAME_MAX_LENGTH = 100
 # Ed25519 keys have 32 bytes, uncompressed points on P-256 to P-521 have 65 to 133.
@@ -39,14 +41,21 @@ def register_device(
         raise InvalidDeviceName(f"A device name has 1 to {DEVICE_NAME_MAX_LENGTH} characters.")
     if len(signature_key) not in SIGNATURE_KEY_LENGTHS:
         raise InvalidSignatureKey("Not the length of a signature public key.")
-    with transaction.atomic(durable=True):
-        device = _upsert_device(did, name, device_uuid, signature_key)
-        device.refresh_from_db()
-        refused = store_key_packages(device=device, items=key_packages)
-        if refused:
-            index, error = next(iter(refused.items()))
-            raise InvalidKeyPackages(f"Package {index}: {error}")
+    refused: dict[int, XrpcError] = {}
+    try:
+        with transaction.atomic(durable=True):
+            device = _upsert_device(did, name, device_uuid, signature_key)
+            device.refresh_from_db()
+            refused = store_key_packages(device=device, items=key_packages)
+            _require_all_good(refused)
+    finally:
+        note_refused_items(key_packages, refused, nsid=REGISTER_DEVICE, did=did)
     return device
+
+
+def _require_all_good(refused: Mapping[int, XrpcError]) -> None:
+    for index, error in refused.items():
+        raise InvalidKeyPackages(f"Package {index}: {error}")
 
 
 def delete_device(*, did: str, handle: str) -> DeletedDevice:

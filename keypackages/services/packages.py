@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from catbird_mls.xrpc.errors import XrpcError
 from catbird_mls.xrpc.meters import count_key_packages
+from journal.services import note_refusal, noting_refusals
 from keypackages.errors import (
     BatchTooLarge,
     DeviceNotFound,
@@ -28,6 +29,9 @@ from keypackages.services.counters import count
 BATCH_MAX = 100
 UNSPENT_MAX = 100
 HASHES_MAX = 200
+PUBLISH_KEY_PACKAGE = "blue.catbird.mls.publishKeyPackage"
+PUBLISH_KEY_PACKAGES = "blue.catbird.mls.publishKeyPackages"
+THING = "key package"
 
 # An item the wire could not read stands in the batch as its own refusal.
 KeyPackageItem = Mapping[str, Any]
@@ -55,7 +59,10 @@ class Synced:
 
 def publish_key_package(*, did: str, item: KeyPackageItem) -> None:
     """Put one package into the directory; publishing it again changes nothing."""
-    with transaction.atomic(durable=True):
+    with (
+        noting_refusals(nsid=PUBLISH_KEY_PACKAGE, thing=THING, body=item["key_package"], did=did),
+        transaction.atomic(durable=True),
+    ):
         _store(_read(item), did=did, devices=locked_devices(did))
 
 
@@ -66,7 +73,17 @@ def publish_key_packages(*, did: str, items: Sequence[BatchItem]) -> dict[int, X
     if len(items) > BATCH_MAX:
         raise BatchTooLarge(f"A batch holds at most {BATCH_MAX} key packages.")
     with transaction.atomic(durable=True):
-        return _store_each(items, did=did, devices=locked_devices(did))
+        refused = _store_each(items, did=did, devices=locked_devices(did))
+    note_refused_items(items, refused, nsid=PUBLISH_KEY_PACKAGES, did=did)
+    return refused
+
+
+def note_refused_items(items: Sequence[BatchItem], refused: Mapping[int, XrpcError], *, nsid: str, did: str) -> None:
+    """What of a batch was refused goes into the journal; what the wire could not read has no bytes."""
+    for index, refusal in refused.items():
+        item = items[index]
+        body = b"" if isinstance(item, XrpcError) else item["key_package"]
+        note_refusal(refusal, nsid=nsid, thing=THING, body=body, did=did)
 
 
 def store_key_packages(*, device: Device, items: Sequence[BatchItem]) -> dict[int, XrpcError]:
@@ -125,9 +142,9 @@ def spend_key_packages(*, convo_id: str, references: Sequence[bytes], by_device:
         _require_spendable(held.get(reference), reference)
     now = timezone.now()
     fresh = [package for package in held.values() if package.spent_at is None]
-    for package in fresh:
-        package.spent_at, package.spent_in_convo, package.spent_by_device = now, convo_id, by_device
-        package.save(update_fields=["spent_at", "spent_in_convo", "spent_by_device"])
+    KeyPackage.objects.filter(pk__in=[package.pk for package in fresh]).update(
+        spent_at=now, spent_in_convo=convo_id, spent_by_device=by_device
+    )
     count("spent", [(package.did, package.cipher_suite) for package in fresh])
     return [_spent(held[reference]) for reference in references]
 

@@ -52,8 +52,7 @@ def send_welcomes(*, convo_id: str, epoch: int, welcomes: Sequence[WelcomeToSend
         stored = WelcomeBody.objects.create(
             convo_id=convo_id, epoch=epoch, body=welcome.body, ratchet_tree=ratchet_tree
         )
-        for spent in welcome.packages:
-            supersede_welcomes(convo_id=convo_id, did=spent.did, device_id=spent.device_id, reason="replaced")
+        _supersede_replaced(convo_id, welcome.packages)
         Welcome.objects.bulk_create([_addressed(stored, spent) for spent in welcome.packages])
         Welcome.objects.bulk_create(
             [
@@ -63,9 +62,24 @@ def send_welcomes(*, convo_id: str, epoch: int, welcomes: Sequence[WelcomeToSend
         )
 
 
+def unsettled_convos() -> list[str]:
+    """The convos that somebody is still to get into."""
+    unsettled = Welcome.objects.filter(state__in=UNSETTLED_STATES).order_by()
+    return list(unsettled.values_list("convo_id", flat=True).distinct())
+
+
 def note_epoch(*, convo_id: str, epoch: int) -> None:
     """The convo has moved on; the distance of a Welcome that is still open tells staff how late its device is."""
-    Welcome.objects.filter(convo_id=convo_id, state__in=UNSETTLED_STATES).update(convo_epoch=epoch)
+    behind = Welcome.objects.filter(convo_id=convo_id, state__in=UNSETTLED_STATES, convo_epoch__lt=epoch)
+    behind.update(convo_epoch=epoch)
+
+
+def _supersede_replaced(convo_id: str, packages: Sequence[SpentPackage]) -> None:
+    open_ones = Welcome.objects.filter(convo_id=convo_id, state__in=UNSETTLED_STATES)
+    newly = {(package.did, package.device_id) for package in packages}
+    of_theirs = open_ones.filter(did__in={did for did, _ in newly}).values_list("pk", "did", "device_id")
+    replaced = [pk for pk, did, device_id in of_theirs if (did, device_id) in newly]
+    open_ones.filter(pk__in=replaced).update(state=State.SUPERSEDED, ended_at=timezone.now(), reason="replaced")
 
 
 def take_welcome(*, convo_id: str, did: str, device_id: str | None) -> TakenWelcome:
