@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from catbird_mls.xrpc.fields import wire_bytes
 from conversations.errors import EpochMismatch
 from conversations.models import Convo, Kind, Member, Message, Proposal
-from conversations.shapes import commit_view, cut_by_bytes
+from conversations.shapes import commit_view, page_of
 
 MISSED_COMMITS_MAX = 20
 MISSED_BYTES_MAX = 1024 * 1024
@@ -19,9 +19,8 @@ def overtaken(convo: Convo, places: Sequence[Member], *, commit: bytes, made_for
     """
     seen_from = min(place.joined_seq for place in places)
     since = Message.objects.filter(convo=convo, kind=Kind.COMMIT, epoch__gt=made_for, seq__gt=seen_from)
-    ahead = list(since.order_by("epoch")[: MISSED_COMMITS_MAX + 1])
-    missed = cut_by_bytes(ahead[:MISSED_COMMITS_MAX], MISSED_BYTES_MAX)
-    more = {"cursor": str(missed[-1].epoch)} if len(ahead) > len(missed) else {}
+    missed, cut = page_of(since.order_by("epoch"), MISSED_COMMITS_MAX, MISSED_BYTES_MAX)
+    more = {"cursor": str(missed[-1].epoch)} if cut else {}
     return EpochMismatch(
         f"The commit was made for epoch {made_for}, the conversation is at {convo.epoch}.",
         current_epoch=convo.epoch,

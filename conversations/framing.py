@@ -3,10 +3,21 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 from django.conf import settings
 from openmls import MlsError
-from openmls.delivery import CommitInfo, Limits, Policy, ProposalInfo, PublicGroup, group_info, peek, welcome
+from openmls.delivery import (
+    CommitInfo,
+    ExternalSigner,
+    Limits,
+    Policy,
+    ProposalInfo,
+    PublicGroup,
+    group_info,
+    peek,
+    welcome,
+)
 
 from catbird_mls.xrpc.errors import XrpcError
 from conversations.errors import EpochMismatch, InvalidCommit, InvalidGroupInfo, InvalidMessage, TooManyMembers
@@ -19,8 +30,14 @@ __all__ = [
     "ProposalInfo",
     "PublicGroup",
     "StoredGroup",
+    "brings_tree",
     "commit_epoch",
+    "external_sender",
+    "external_sender_keys",
+    "fault_for_joiners",
     "found_group",
+    "proposal_of",
+    "propose_removals",
     "require_framed_proposal",
     "require_no_smuggling",
     "signer_of",
@@ -31,6 +48,8 @@ __all__ = [
 
 COMMIT_MAX_BYTES = 4 * 1024 * 1024
 GROUP_INFO_MAX_BYTES = 4 * 1024 * 1024
+ED25519_KEY_BYTES = 32
+BASIC_CREDENTIAL = 1
 
 # RFC 9420 section 17.1; a tracked convo needs a suite that OpenMLS verifies.
 TRACKED_SUITES = {
@@ -72,12 +91,26 @@ class StoredGroup:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ExternalSender:
+    """The server as groups list it (RFC 9420, section 12.1.8.1)."""
+
+    credential: bytes
+    signature_key: bytes
+
+
 def found_group(*, group_info_bytes: bytes, ratchet_tree: bytes | None) -> PublicGroup:
     """The public group a verified GroupInfo describes (RFC 9420, section 12.4.3)."""
     if len(group_info_bytes) > GROUP_INFO_MAX_BYTES:
         raise InvalidGroupInfo(f"limit.message_size: a GroupInfo is at most {GROUP_INFO_MAX_BYTES} bytes.")
     with _refusing(InvalidGroupInfo):
         return PublicGroup.create(group_info_bytes, ratchet_tree, limits=_limits())
+
+
+def brings_tree(group_info_bytes: bytes) -> bool:
+    """Whether a GroupInfo can be joined by without anything beside it."""
+    with _refusing(InvalidGroupInfo):
+        return group_info(group_info_bytes, limits=_limits()).has_ratchet_tree
 
 
 def signer_of(group_info_bytes: bytes) -> int:
@@ -92,13 +125,17 @@ def verify_commit(
     """What a member's commit does and the group it leads to; nothing is believed that OpenMLS did not verify."""
     _require_readable(group_info_bytes, welcomes)
     with _refusing(InvalidCommit):
-        return stored.rebuild().process_commit(
+        before = stored.rebuild()
+        info, after = before.process_commit(
             commit,
             group_info=group_info_bytes,
             welcomes=list(welcomes),
             limits=_limits(),
             policy=Policy(allow_external_join=False, require_group_info=True),
         )
+    if _server_place(before) is not None and _server_place(after) is None:
+        raise InvalidCommit("commit.external_sender_dropped: the group has to go on listing this server.")
+    return info, after
 
 
 def verify_external_commit(
@@ -119,8 +156,57 @@ def verify_proposal(stored: StoredGroup, proposal: bytes, *, epoch: int) -> Prop
     """What a member proposes, verified against the public group."""
     _require_epoch(proposal, epoch=epoch)
     with _refusing(InvalidCommit):
-        info, _ = stored.rebuild().process_proposal(proposal, limits=_limits())
+        info, _ = stored.rebuild().process_proposal(
+            proposal, limits=_limits(), policy=Policy(allow_external_join=False)
+        )
     return info
+
+
+def propose_removals(group: PublicGroup, leaves: Sequence[int]) -> list[tuple[bytes, ProposalInfo]] | None:
+    """The server's own Remove proposals for this epoch, verified as members will verify them.
+
+    None where the group does not list the server as an external sender (RFC 9420, section 12.1.8.1).
+    """
+    place = _server_place(group)
+    if place is None:
+        return None
+    index, signer = place
+    made = []
+    for leaf in leaves:
+        body = signer.propose_remove(group.group_id, group.epoch, leaf, sender_index=index)
+        info, group = group.process_proposal(body, limits=_limits())
+        made.append((body, info))
+    return made
+
+
+def external_sender(signature_key: bytes) -> ExternalSender | None:
+    """What groups of a device with this key are to list; None where the deployment has no secret.
+
+    Ed25519 keys have 32 bytes, those of P-256 are longer, and a group's members and senders sign alike.
+    """
+    keys = external_sender_keys()
+    if keys is None:
+        return None
+    key = keys[0] if len(signature_key) == ED25519_KEY_BYTES else keys[1]
+    return ExternalSender(_basic_credential(settings.SERVICE_DID.encode()), key)
+
+
+def external_sender_keys() -> tuple[bytes, bytes] | None:
+    """The public keys, of Ed25519 and P-256, that new groups are to list."""
+    if not settings.EXTERNAL_SENDER_SECRETS:
+        return None
+    ed25519, p256 = (next(iter(_signers(settings.EXTERNAL_SENDER_SECRETS, suite))) for suite in (1, 2))
+    return ed25519, p256
+
+
+def fault_for_joiners(group_info_bytes: bytes, ratchet_tree: bytes) -> str:
+    """The code of what keeps a device from joining by this GroupInfo and tree; empty when nothing does."""
+    try:
+        PublicGroup.create(group_info_bytes, ratchet_tree, limits=_limits())
+        reachable = group_info(group_info_bytes, limits=_limits()).external_pub is not None
+    except MlsError as error:
+        return error.code
+    return "" if reachable else "group_info.missing_external_pub"
 
 
 def commit_epoch(commit: bytes, *, group_id: bytes) -> int:
@@ -145,6 +231,16 @@ def require_framed_proposal(proposal: bytes, *, epoch: int, group_id: bytes) -> 
     if found.group_id != group_id:
         raise InvalidCommit("validation.wrong_group_id: the proposal is of another group.")
     _require_same_epoch(found.epoch, epoch)
+
+
+def proposal_of(ciphertext: bytes) -> bytes | None:
+    """The group whose proposal these bytes are, as far as they can be read; None when they are anything else."""
+    try:
+        found = peek(ciphertext)
+    except MlsError:
+        return None
+    is_proposal = (found.wire_format, found.content_type) == ("public_message", "proposal")
+    return found.group_id if is_proposal else None
 
 
 def require_no_smuggling(ciphertext: bytes, *, group_id: bytes, epoch: int) -> None:
@@ -182,6 +278,29 @@ def _require_epoch(message: bytes, *, epoch: int) -> None:
 def _require_same_epoch(made_for: int | None, epoch: int) -> None:
     if made_for != epoch:
         raise EpochMismatch(f"The message was made for epoch {made_for}.", current_epoch=epoch)
+
+
+def _basic_credential(identity: bytes) -> bytes:
+    """RFC 9420, sections 5.3 and 2.1.2: the type, and a vector whose length has two bits for its own size."""
+    size = len(identity)
+    length = size.to_bytes(1, "big") if size < 64 else (0x4000 | size).to_bytes(2, "big")
+    return BASIC_CREDENTIAL.to_bytes(2, "big") + length + identity
+
+
+@cache
+def _signers(secrets: Sequence[str], ciphersuite: int) -> dict[bytes, ExternalSigner]:
+    """The server's key pairs for a suite by their public keys, the one for new groups first."""
+    made = [ExternalSigner.derive(secret.encode(), ciphersuite) for secret in secrets]
+    return {signer.public: signer for signer in made}
+
+
+def _server_place(group: PublicGroup) -> tuple[int, ExternalSigner] | None:
+    """Where the group lists this server, by whichever of its keys; the older ones sign for older groups."""
+    signers = _signers(settings.EXTERNAL_SENDER_SECRETS, group.ciphersuite)
+    for index, (_, key) in enumerate(group.external_senders):
+        if key in signers:
+            return index, signers[key]
+    return None
 
 
 def _limits() -> Limits:

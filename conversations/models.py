@@ -36,6 +36,9 @@ class Convo(models.Model):
     mode = models.TextField(choices=Mode.choices)
     epoch = models.PositiveBigIntegerField()
     last_seq = models.PositiveBigIntegerField(default=0)
+    # The last place, and the last epoch that began, of which retention has dropped the entry.
+    purged_seq = models.PositiveBigIntegerField(default=0)
+    purged_epoch = models.PositiveBigIntegerField(null=True)
     name = models.TextField(blank=True)
     description = models.TextField(blank=True)
     created_at = models.DateTimeField(db_default=Now())
@@ -56,7 +59,8 @@ class Member(models.Model):
 
     ``device_id`` is empty for an account of an opaque convo whose device is not known.
     ``leaf_index`` is set in tracked convos, where the open rows are the leaves of the ratchet tree.
-    A member that is *leaving* has lost access and keeps its leaf until somebody commits its removal.
+    A member that is *leaving* has lost access, and ``left_how`` says why; it keeps its leaf until somebody
+    commits its removal.
     """
 
     convo = models.ForeignKey(Convo, on_delete=models.PROTECT, db_index=False, related_name="members")
@@ -90,8 +94,14 @@ class Member(models.Model):
             ),
             models.CheckConstraint(
                 name="member_left_completely",
-                condition=Q(left_at__isnull=True, left_seq__isnull=True, left_epoch__isnull=True, left_how="")
+                condition=Q(left_at__isnull=True, left_seq__isnull=True, left_epoch__isnull=True)
                 | Q(left_at__isnull=False, left_seq__gte=F("joined_seq"), left_epoch__isnull=False) & ~Q(left_how=""),
+            ),
+            models.CheckConstraint(
+                name="member_here_without_a_reason_to_go",
+                condition=Q(left_at__isnull=False)
+                | Q(leaving_at__isnull=True, left_how="")
+                | Q(leaving_at__isnull=False) & ~Q(left_how=""),
             ),
         ]
         indexes: ClassVar = [models.Index(fields=["did", "convo"], name="member_convos_of_an_account")]
@@ -146,7 +156,8 @@ class Message(models.Model):
 class GroupState(models.Model):
     """The public half of a convo's MLS group, as RFC 9420 encodings and nothing else.
 
-    A tracked convo always has one, of the convo's epoch. ``group_info`` is as uploaded.
+    A tracked convo always has one, of the convo's epoch. ``group_info`` is as uploaded. ``fault`` is the code
+    that a joiner's engine would give, empty when a device was found able to join.
     """
 
     convo = models.OneToOneField(Convo, on_delete=models.PROTECT, primary_key=True, related_name="state")
@@ -156,25 +167,94 @@ class GroupState(models.Model):
     confirmation_tag = models.BinaryField()
     group_info = models.BinaryField()
     updated_at = models.DateTimeField(auto_now=True)
+    checked_at = models.DateTimeField(null=True)
+    fault = models.TextField(blank=True)
 
     def __str__(self) -> str:
         return f"{self.convo_id} at epoch {self.epoch}"
 
 
 class Proposal(models.Model):
-    """A proposal of a tracked convo's current epoch, dropped when the epoch ends; its bytes are in the log."""
+    """A proposal of a tracked convo's current epoch, dropped when the epoch ends; its bytes are in the log.
+
+    A ``required`` one is the removal of a leaf that has to go: no commit may leave it out.
+    """
 
     convo = models.ForeignKey(Convo, on_delete=models.PROTECT, db_index=False, related_name="proposals")
     seq = models.PositiveBigIntegerField()
     epoch = models.PositiveBigIntegerField()
     reference = models.BinaryField()
     removes_leaf = models.PositiveIntegerField(null=True)
+    required = models.BooleanField(default=False)
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["convo", "seq"], name="proposal_one_row_an_entry")]
 
     def __str__(self) -> str:
         return f"{self.convo_id} #{self.seq}"
+
+
+class Epoch(models.Model):
+    """How an epoch of a convo began: who committed, by which method, who came and who went.
+
+    ``added`` and ``removed`` are lists of ``[did, device_id, leaf_index]``.
+    """
+
+    convo = models.ForeignKey(Convo, on_delete=models.PROTECT, db_index=False, related_name="epochs")
+    epoch = models.PositiveBigIntegerField()
+    seq = models.PositiveBigIntegerField()
+    nsid = models.TextField()
+    committer_did = models.TextField()
+    committer_device_id = models.TextField(blank=True)
+    added = models.JSONField(default=list)
+    removed = models.JSONField(default=list)
+    began_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["convo", "epoch"], name="epoch_begins_once")]
+
+    def __str__(self) -> str:
+        return f"{self.convo_id} epoch {self.epoch}"
+
+
+class Ban(models.Model):
+    """An account that may not be in a convo, whoever would let it in, until somebody lifts it."""
+
+    convo = models.ForeignKey(Convo, on_delete=models.PROTECT, db_index=False, related_name="bans")
+    did = models.TextField()
+    banned_by = models.TextField()
+    banned_at = models.DateTimeField(db_default=Now())
+    reason = models.TextField(blank=True)
+    lifted_by = models.TextField(blank=True)
+    lifted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["convo", "did"], name="ban_one_open_an_account", condition=Q(lifted_at__isnull=True)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.did} from {self.convo_id}"
+
+
+class GroupInfoRequest(models.Model):
+    """A convo that nobody could join by an external commit: its members are asked for a GroupInfo, one by one."""
+
+    convo = models.OneToOneField(Convo, on_delete=models.PROTECT, primary_key=True, related_name="group_info_request")
+    cause = models.TextField()
+    since = models.DateTimeField(db_default=Now())
+    asked = models.PositiveIntegerField(default=0)
+    last_asked = models.TextField(blank=True)
+    next_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name = "GroupInfo request"
+        indexes: ClassVar = [models.Index(fields=["next_at"], name="group_info_requests_due")]
+
+    def __str__(self) -> str:
+        return f"{self.convo_id}: {self.cause}"
 
 
 class Answer(models.Model):

@@ -4,11 +4,12 @@ import hashlib
 from datetime import timedelta
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from catbird_mls.xrpc.errors import RateLimitExceeded
-from conversations.errors import Unauthorized
-from conversations.models import Convo, Left, Member, RejoinAttempt, Rollout
+from conversations.errors import EpochMismatch, Unauthorized
+from conversations.models import Ban, Convo, Left, Member, RejoinAttempt, Rollout
 
 EXTERNAL_COMMITS = "external_commits_enabled"
 REJOIN_WITHIN = timedelta(days=30)
@@ -18,21 +19,40 @@ ATTEMPTS_WITHIN = timedelta(hours=1)
 def verify_can_rejoin(convo: Convo | None, did: str) -> bool:
     """Whether an account may come back: a member, or one that left by itself no more than 30 days ago.
 
-    Whoever was removed by others needs to be invited again. The account's latest place decides.
+    Whoever was removed by others needs to be invited again, and whoever is banned stays out. What happened to the
+    account last decides, whichever of its devices it happened to.
     """
-    if convo is None or convo.closed_at is not None or not external_commits_enabled(did):
+    return external_commits_enabled(did) and may_return(convo, did)
+
+
+def may_return(convo: Convo | None, did: str) -> bool:
+    """The same for somebody who asks the members to be let in, which no rollout switches off."""
+    if convo is None or convo.closed_at is not None:
         return False
-    places = list(Member.objects.filter(convo=convo, did=did).order_by("pk"))
-    if any(place.left_at is None and place.leaving_at is None for place in places):
+    if open_bans(convo.pk).filter(did=did).exists():
+        return False
+    places = list(Member.objects.filter(convo=convo, did=did))
+    ends = [place.leaving_at or place.left_at for place in places]
+    if None in ends:
         return True
-    if not places or any(place.left_how == Left.REMOVED for place in places[-1:]):
+    last = max((end for end in ends if end is not None), default=None)
+    if last is None or timezone.now() - last > REJOIN_WITHIN:
         return False
-    ended = places[-1].left_at or places[-1].leaving_at
-    return ended is not None and timezone.now() - ended <= REJOIN_WITHIN
+    return not any(place.left_how == Left.REMOVED for place, end in zip(places, ends, strict=True) if end == last)
+
+
+def open_bans(convo_id: str) -> QuerySet[Ban]:
+    return Ban.objects.filter(convo_id=convo_id, lifted_at__isnull=True)
 
 
 def require_can_rejoin(convo: Convo | None, did: str) -> Convo:
     if convo is None or not verify_can_rejoin(convo, did):
+        raise Unauthorized
+    return convo
+
+
+def require_may_return(convo: Convo | None, did: str) -> Convo:
+    if convo is None or not may_return(convo, did):
         raise Unauthorized
     return convo
 
@@ -46,10 +66,13 @@ def external_commits_enabled(did: str) -> bool:
 
 
 def require_attempts_left(convo_id: str, did: str, *, way: str, limit: int) -> None:
-    """Coming back costs the others work, so an account may try it only so often an hour in one convo."""
+    """Coming back costs the others work, so an account may try it only so often an hour in one convo.
+
+    Who lost a race has cost nobody anything, and tries again from the answer.
+    """
     since = timezone.now() - ATTEMPTS_WITHIN
-    made = RejoinAttempt.objects.filter(convo_id=convo_id, did=did, way=way, made_at__gt=since).count()
-    if made >= limit:
+    made = RejoinAttempt.objects.filter(convo_id=convo_id, did=did, way=way, made_at__gt=since)
+    if made.exclude(outcome=EpochMismatch.__name__).count() >= limit:
         raise RateLimitExceeded("Too many attempts to come back.", retry_after=int(ATTEMPTS_WITHIN.total_seconds()))
 
 

@@ -10,10 +10,11 @@ from conversations.additions import Addition, pending_additions
 from conversations.errors import ConvoNotFound, EpochMismatch, InvalidEpochRange, NotAdmin
 from conversations.hints import open_hints
 from conversations.models import Convo, Kind, Member, Message, ReadditionRequest
-from conversations.shapes import cut_by_bytes, message_view
+from conversations.shapes import message_view, page_of
+from delivery.desk import Entry
+from delivery.errors import OutdatedCursor
 from delivery.hub import Hint
 from delivery.selectors import Span, readable_spans
-from delivery.streams import Entry
 from keypackages.selectors import device_handle, require_device
 
 COMMITS_PAGE = 100
@@ -125,9 +126,7 @@ def message_page(*, convo_id: str, who: Asking, since_seq: int, limit: int) -> P
     spans = [span for span in spans if span.last_seq is None or span.last_seq > since_seq]
     if not spans:
         require_member(convo_id, who)
-    found = _readable(convo_id, spans, since_seq)
-    ahead = list(found[: limit + 1])
-    messages = cut_by_bytes(ahead[:limit])
+    messages, more = page_of(_readable(convo_id, spans, since_seq), limit)
     end = messages[-1].seq if messages else since_seq
     due = _seqs_due(spans, since_seq, end, limit=MISSING_SEQS_MAX + limit)
     held = {message.seq for message in messages}
@@ -135,24 +134,33 @@ def message_page(*, convo_id: str, who: Asking, since_seq: int, limit: int) -> P
         messages=messages,
         last_seq=end,
         missing=[seq for seq in due if seq not in held][:MISSING_SEQS_MAX],
-        cursor=str(end) if len(ahead) > len(messages) else None,
+        cursor=str(end) if more else None,
     )
 
 
 def commit_page(
     *, convo_id: str, who: Asking, from_epoch: int, to_epoch: int | None, cursor: str | None
 ) -> tuple[list[Message], str | None]:
-    """Commits by the epoch they lead to; any range, a page at a time."""
+    """Commits by the epoch they lead to; any range, a page at a time.
+
+    A range of which something that the caller was a member for is not kept any more is refused by name.
+    """
     if to_epoch is not None and to_epoch < from_epoch:
         raise InvalidEpochRange("toEpoch is before fromEpoch.")
-    require_member(convo_id, who)
+    places = require_member(convo_id, who)
     start = max(from_epoch, _cursor_number(cursor) + 1) if cursor else from_epoch
+    _require_kept(convo_id, max(start, 1 + min(place.joined_epoch for place in places)))
     found = Message.objects.filter(convo_id=convo_id, kind=Kind.COMMIT, epoch__gte=start)
     if to_epoch is not None:
         found = found.filter(epoch__lte=to_epoch)
-    ahead = list(found.order_by("epoch")[: COMMITS_PAGE + 1])
-    commits = cut_by_bytes(ahead[:COMMITS_PAGE])
-    return commits, str(commits[-1].epoch) if len(ahead) > len(commits) else None
+    commits, more = page_of(found.order_by("epoch"), COMMITS_PAGE)
+    return commits, str(commits[-1].epoch) if more else None
+
+
+def _require_kept(convo_id: str, epoch: int) -> None:
+    purged = Convo.objects.values_list("purged_epoch", flat=True).get(pk=convo_id)
+    if purged is not None and epoch <= purged:
+        raise OutdatedCursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,14 +199,16 @@ def additions_for(*, did: str, convo_ids: Sequence[str] | None, limit: int) -> l
 class ConvoLog:
     """The log as delivery reads it for its streams."""
 
-    def entries(self, *, convo_id: str, after: int, until: int | None, limit: int) -> list[Entry]:
-        found = Message.objects.filter(convo_id=convo_id, seq__gt=after)
-        if until is not None:
-            found = found.filter(seq__lte=until)
-        return [
-            Entry(convo_id=convo_id, seq=message.seq, view=message_view(message))
-            for message in cut_by_bytes(list(found.order_by("seq")[:limit]))
-        ]
+    def entries(self, *, convo_id: str, after: int, until: int, limit: int, most: int) -> list[Entry]:
+        found = Message.objects.filter(convo_id=convo_id, seq__gt=after, seq__lte=until).order_by("seq")
+        messages, _ = page_of(found, limit, most)
+        return [Entry(convo_id, message.seq, message.size, message_view(message)) for message in messages]
+
+    def kept(self, places: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
+        wanted = Q(pk__in=[])
+        for convo_id, seq in places:
+            wanted |= Q(convo_id=convo_id, seq=seq)
+        return set(Message.objects.filter(wanted).values_list("convo_id", "seq"))
 
     def open_hints(self, convo_ids: Sequence[str]) -> list[Hint]:
         return open_hints(convo_ids)

@@ -3,21 +3,40 @@
 from collections.abc import Sequence
 from typing import Any
 
+from django.db.models import QuerySet
+from django.utils import timezone
+
 from catbird_mls.xrpc.fields import wire_bytes, wire_time
-from conversations.models import Convo, Member, Message
+from conversations.framing import external_sender
+from conversations.models import Convo, Kind, Member, Message
+from delivery.selectors import read_marks
 from keypackages.selectors import device_names
 
 PAGE_MAX_BYTES = 8 * 1024 * 1024
 
 
-def convo_views(convos: Sequence[Convo]) -> list[dict[str, Any]]:
-    """defs#convoView of each, with every device in the roster; three queries however many convos there are."""
+def convo_views(convos: Sequence[Convo], *, did: str) -> list[dict[str, Any]]:
+    """defs#convoView of each as an account sees it; three queries however many convos there are."""
     rosters: dict[str, list[Member]] = {convo.pk: [] for convo in convos}
     members = Member.objects.filter(convo_id__in=rosters, left_at__isnull=True, leaving_at__isnull=True)
     for member in members.order_by("joined_seq", "pk"):
         rosters[member.convo_id].append(member)
     names = device_names({member.device_id for roster in rosters.values() for member in roster if member.device_id})
-    return [_convo_view(convo, rosters[convo.pk], names) for convo in convos]
+    marks = read_marks(did=did, convo_ids=list(rosters))
+    return [_convo_view(convo, rosters[convo.pk], names, marks) for convo in convos]
+
+
+def ephemeral_view(convo: Convo, *, msg_id: str, epoch: int, ciphertext: bytes) -> dict[str, Any]:
+    """The same for a message that has no place in the log, and so none of its numbers."""
+    return {
+        "id": msg_id,
+        "convoId": convo.pk,
+        "ciphertext": wire_bytes(ciphertext),
+        "epoch": epoch,
+        "seq": 0,
+        "createdAt": wire_time(timezone.now()),
+        "messageType": Kind.APP.value,
+    }
 
 
 def message_view(message: Message) -> dict[str, Any]:
@@ -43,19 +62,31 @@ def commit_view(commit: Message) -> dict[str, Any]:
     }
 
 
-def cut_by_bytes(messages: Sequence[Message], most: int | None = None) -> list[Message]:
-    """At least one entry, then as many as fit a page's bytes."""
-    kept: list[Message] = []
-    size = 0
-    for message in messages:
-        size += message.size
-        if kept and size > (most or PAGE_MAX_BYTES):
+def external_sender_view(signature_key: bytes) -> dict[str, Any] | None:
+    """registerDevice#externalSender for a device that signs with this key."""
+    sender = external_sender(signature_key)
+    if sender is None:
+        return None
+    return {"credential": wire_bytes(sender.credential), "signatureKey": wire_bytes(sender.signature_key)}
+
+
+def page_of(found: QuerySet[Message], limit: int, most: int | None = None) -> tuple[list[Message], bool]:
+    """The first entries, at least one, as many as a page's count and bytes allow, and whether there are more.
+
+    Sizes are looked at first, so that nothing is read that the page has no room for.
+    """
+    ahead = list(found.values_list("seq", "size")[: limit + 1])
+    kept: list[int] = []
+    left = most or PAGE_MAX_BYTES
+    for seq, size in ahead[:limit]:
+        left -= size
+        if kept and left < 0:
             break
-        kept.append(message)
-    return kept
+        kept.append(seq)
+    return list(found.filter(seq__in=kept)) if kept else [], len(ahead) > len(kept)
 
 
-def _convo_view(convo: Convo, roster: Sequence[Member], names: dict[str, str]) -> dict[str, Any]:
+def _convo_view(convo: Convo, roster: Sequence[Member], names: dict[str, str], marks: dict[str, int]) -> dict[str, Any]:
     metadata = {"name": convo.name or None, "description": convo.description or None}
     return {
         "groupId": convo.pk,
@@ -68,6 +99,7 @@ def _convo_view(convo: Convo, roster: Sequence[Member], names: dict[str, str]) -
         "metadata": metadata if any(metadata.values()) else None,
         "mode": convo.mode,
         "lastSeq": convo.last_seq,
+        "unreadCount": max(0, convo.last_seq - marks[convo.pk]) if convo.pk in marks else None,
     }
 
 

@@ -13,6 +13,7 @@ from conversations.xrpc.get_expected_conversations import GetExpectedConversatio
 from conversations.xrpc.get_group_info import GetGroupInfo
 from conversations.xrpc.get_messages import GetMessages
 from conversations.xrpc.get_pending_device_additions import GetPendingDeviceAdditions
+from conversations.xrpc.get_subscription_ticket import GetSubscriptionTicket
 from conversations.xrpc.get_welcome import GetWelcome
 from conversations.xrpc.group_info_refresh import GroupInfoRefresh
 from conversations.xrpc.invalidate_welcome import InvalidateWelcome
@@ -20,13 +21,22 @@ from conversations.xrpc.leave_convo import LeaveConvo
 from conversations.xrpc.process_external_commit import ProcessExternalCommit
 from conversations.xrpc.readdition import Readdition
 from conversations.xrpc.register_device import RegisterDevice
+from conversations.xrpc.register_device_token import RegisterDeviceToken
 from conversations.xrpc.rejoin import Rejoin, RequestRejoin
 from conversations.xrpc.remove_member import RemoveMember
 from conversations.xrpc.send_message import SendMessage
+from conversations.xrpc.unregister_device_token import UnregisterDeviceToken
+from conversations.xrpc.update_cursor import UpdateCursor
 from conversations.xrpc.update_group_info import UpdateGroupInfo
+from conversations.xrpc.update_read import UpdateRead
 from conversations.xrpc.validate_device_state import ValidateDeviceState
 
 ENDPOINTS = [
+    RegisterDeviceToken,
+    UnregisterDeviceToken,
+    GetSubscriptionTicket,
+    UpdateCursor,
+    UpdateRead,
     ValidateDeviceState,
     UpdateGroupInfo,
     GetExpectedConversations,

@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 from django.conf import settings
 from django.utils import timezone
 
 from catbird_mls.xrpc.fields import wire_time
+from catbird_mls.xrpc.meters import count_fallback
+from conversations.doors import want_group_info
 from conversations.errors import NoActiveMembers
 from conversations.hints import readdition_hint
 from conversations.locks import locked_convo
-from conversations.models import Convo, ReadditionRequest, RejoinAttempt
-from conversations.rejoining import require_attempts_left, require_can_rejoin
+from conversations.models import Convo, GroupState, ReadditionRequest, RejoinAttempt
+from conversations.rejoining import require_attempts_left, require_may_return
 from conversations.selectors import Asking, active_members, require_member
 from delivery.hub import Hint
 from delivery.services import carry_hint
@@ -29,11 +32,11 @@ class Asked:
     active_members: int
 
 
-def ask_for_readdition(*, convo_id: str, who: Asking) -> Asked:
+def ask_for_readdition(*, convo_id: str, who: Asking, method: Literal["readdition", "rejoin"] = "readdition") -> Asked:
     """Ask the members to let the caller in anew. While the request is open, asking again announces it again."""
-    require_can_rejoin(Convo.objects.filter(pk=convo_id).first(), who.did)
+    require_may_return(Convo.objects.filter(pk=convo_id).first(), who.did)
     with locked_convo(convo_id) as convo:
-        require_can_rejoin(convo, who.did)
+        require_may_return(convo, who.did)
         require_attempts_left(convo_id, who.did, way=RejoinAttempt.REQUEST, limit=settings.RATE_LIMIT_REJOIN)
         others = active_members(convo.pk).exclude(did=who.did).values("did").distinct().count()
         if others == 0:
@@ -46,20 +49,26 @@ def ask_for_readdition(*, convo_id: str, who: Asking) -> Asked:
             way=RejoinAttempt.REQUEST, convo_id=convo_id, did=who.did, device_id=who.device_id or "", outcome="asked"
         )
         carry_hint(readdition_hint(request))
+        count_fallback(method)
     return Asked(str(request.pk), others)
 
 
 def ask_to_rejoin(*, convo_id: str, who: Asking, item: KeyPackageItem) -> Asked:
     """The same with a fresh key package, which goes into the directory for whoever answers."""
-    require_can_rejoin(Convo.objects.filter(pk=convo_id).first(), who.did)
+    require_may_return(Convo.objects.filter(pk=convo_id).first(), who.did)
     require_attempts_left(convo_id, who.did, way=RejoinAttempt.REQUEST, limit=settings.RATE_LIMIT_REJOIN)
     publish_key_package(did=who.did, item=item)
-    return ask_for_readdition(convo_id=convo_id, who=who)
+    return ask_for_readdition(convo_id=convo_id, who=who, method="rejoin")
 
 
 def ask_for_group_info(*, convo_id: str, who: Asking) -> int:
-    """Ask the members for a fresh GroupInfo; says how many may answer."""
-    convo = require_can_rejoin(Convo.objects.filter(pk=convo_id).first(), who.did)
+    """Ask the members for a fresh GroupInfo; says how many may answer.
+
+    Where no device could join without one, the members are asked until one answers.
+    """
+    convo = require_may_return(Convo.objects.filter(pk=convo_id).first(), who.did)
+    if not GroupState.objects.filter(convo=convo, epoch=convo.epoch, fault="").exists():
+        want_group_info(convo.pk, "asked for by a device that cannot join")
     fields = {"convoId": convo.pk, "requestedBy": who.did, "requestedAt": wire_time(timezone.now())}
     carry_hint(Hint("groupInfoRefreshRequestedEvent", fields, convo_id=convo.pk, not_for=who.did))
     return active_members(convo.pk).exclude(did=who.did).values("did").distinct().count()

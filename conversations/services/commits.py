@@ -10,14 +10,21 @@ from conversations.framing import commit_epoch
 from conversations.locks import locked_convo
 from conversations.models import Convo, Member, Message, Mode
 from conversations.selectors import Asking, open_members, require_admin, require_member
+from conversations.services.banning import keep_ban
 from conversations.services.bundle import CommitBundle
-from conversations.services.log import commit_on_file, first_answer, keep_answer, request_digest
-from conversations.services.opaque import append_opaque_commit, remove_account
-from conversations.services.roster import settle_roles
+from conversations.services.log import (
+    ADD_MEMBERS,
+    REMOVE_MEMBER,
+    commit_on_file,
+    first_answer,
+    keep_answer,
+    request_digest,
+)
+from conversations.services.opaque import append_opaque_commit
+from conversations.services.proposals import propose_removals
+from conversations.services.refusals import journaled_bundle
+from conversations.services.roster import put_out, settle_roles
 from conversations.services.tracked import append_tracked_commit
-
-ADD_MEMBERS = "blue.catbird.mls.addMembers"
-REMOVE_MEMBER = "blue.catbird.mls.removeMember"
 
 
 def add_members(
@@ -31,7 +38,7 @@ def add_members(
     if bundle is None:
         raise InvalidCommit("commit.missing: a change of the group needs a commit.")
     digest = _digest(bundle, *dids)
-    with locked_convo(convo_id) as convo:
+    with journaled_bundle(ADD_MEMBERS, convo_id=convo_id, who=who, bundle=bundle), locked_convo(convo_id) as convo:
         places = require_member(convo_id, who)
         earlier = first_answer(convo, who, nsid=ADD_MEMBERS, key=key, digest=digest)
         if earlier is not None:
@@ -43,20 +50,24 @@ def add_members(
 
 
 def remove_member(
-    *, convo_id: str, who: Asking, target_did: str, bundle: CommitBundle | None, key: str
+    *, convo_id: str, who: Asking, target_did: str, bundle: CommitBundle | None, key: str, ban: str | None = None
 ) -> dict[str, Any]:
     """Take an account out of a convo, by a commit that removes its leaves; needs the admin role.
 
-    In an opaque convo the roster may be corrected without a commit, for a member whose leaf is already gone.
+    Without a commit its access ends all the same where the server can propose the removal, and in an opaque
+    convo, whose roster may be corrected for a member whose leaf is already gone. ``ban`` keeps the account out
+    for good, and is the reason.
     """
-    digest = _digest(bundle, target_did)
-    with locked_convo(convo_id) as convo:
+    digest = _digest(bundle, target_did, *([] if ban is None else ["ban"]))
+    with journaled_bundle(REMOVE_MEMBER, convo_id=convo_id, who=who, bundle=bundle), locked_convo(convo_id) as convo:
         places = require_member(convo_id, who)
         earlier = first_answer(convo, who, nsid=REMOVE_MEMBER, key=key, digest=digest)
         if earlier is not None:
             return earlier
         _require_removable(convo, who, places, target_did, bundle)
         seq = _remove(convo, who, places, target_did, bundle)
+        if ban is not None:
+            keep_ban(convo, target_did, by=who.did, reason=ban)
         settle_roles(convo)
         answer = {"ok": True, "epochHint": convo.epoch, "newEpoch": convo.epoch, "seq": seq}
         keep_answer(convo, who, nsid=REMOVE_MEMBER, key=key, digest=digest, answer=answer)
@@ -66,9 +77,9 @@ def remove_member(
 def _remove(convo: Convo, who: Asking, places: Sequence[Member], target_did: str, bundle: CommitBundle | None) -> int:
     if bundle is not None:
         return _append_once(convo, who, places, bundle=bundle, dids=(), removed_did=target_did).seq
-    if convo.mode == Mode.TRACKED:
-        raise InvalidCommit("commit.missing: a member is removed by a commit.")
-    remove_account(convo, target_did)
+    put_out(convo, target_did)
+    if convo.mode == Mode.TRACKED and not propose_removals(convo):
+        raise InvalidCommit("commit.missing: a member is removed by a commit, or the group has to list this server.")
     return convo.last_seq
 
 

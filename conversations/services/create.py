@@ -8,7 +8,9 @@ from conversations.errors import ConvoAlreadyExists, InvalidGroupInfo, TooManyMe
 from conversations.framing import KNOWN_SUITES, TRACKED_SUITES, StoredGroup, found_group
 from conversations.models import Convo, GroupState, Mode
 from conversations.selectors import Asking
+from conversations.services.log import CREATE_CONVO, record_epoch
 from conversations.services.opaque import welcome_newcomers
+from conversations.services.refusals import journaled
 from conversations.services.roster import Newcomer, open_place
 from keypackages.errors import InvalidCipherSuite
 from keypackages.selectors import devices_of_keys, registered_devices
@@ -38,7 +40,10 @@ def create_convo(*, who: Asking, new: NewConvo) -> Convo:
     """Found a convo with its creator in it. The creator asking again gets the same convo; it is made once."""
     if new.cipher_suite not in (TRACKED_SUITES if new.mode == Mode.TRACKED else KNOWN_SUITES):
         raise InvalidCipherSuite("This cipher suite is not served.")
-    with transaction.atomic(durable=True):
+    with (
+        journaled(CREATE_CONVO, "GroupInfo", convo_id=new.group_id.hex(), who=who, body=new.group_info),
+        transaction.atomic(durable=True),
+    ):
         if existing := _existing(new, who):
             return existing
         return _found_tracked(who, new) if new.mode == Mode.TRACKED else _found_opaque(who, new)
@@ -74,7 +79,9 @@ def _found_tracked(who: Asking, new: NewConvo) -> Convo:
         confirmation_tag=stored.confirmation_tag,
         group_info=new.group_info,
     )
-    open_place(convo, Newcomer(who.did, device_id, founders[0].leaf_index, is_admin=True))
+    founder = Newcomer(who.did, device_id, founders[0].leaf_index, is_admin=True)
+    open_place(convo, founder)
+    record_epoch(convo, by=founder, nsid=CREATE_CONVO, added=[founder])
     return convo
 
 
@@ -93,8 +100,10 @@ def _found_opaque(who: Asking, new: NewConvo) -> Convo:
     if len(others) + 1 > settings.CATBIRD_MAX_MEMBERS:
         raise TooManyMembers(f"A conversation has at most {settings.CATBIRD_MAX_MEMBERS} members.")
     convo = _insert(who, new, epoch=new.epoch)
-    open_place(convo, Newcomer(who.did, who.device_id or _only_device(who.did), is_admin=True))
-    welcome_newcomers(convo, dids=others, welcomes=new.welcomes, epoch=new.epoch + 1, claimed=new.claimed)
+    founder = Newcomer(who.did, who.device_id or _only_device(who.did), is_admin=True)
+    open_place(convo, founder)
+    added = welcome_newcomers(convo, dids=others, welcomes=new.welcomes, epoch=new.epoch + 1, claimed=new.claimed)
+    record_epoch(convo, by=founder, nsid=CREATE_CONVO, added=[founder, *added])
     return convo
 
 

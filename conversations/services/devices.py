@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from conversations.additions import pending_additions
 from conversations.hints import new_device_hint
 from conversations.locks import locked_convo
-from conversations.models import Member
+from conversations.models import Member, Mode
 from conversations.selectors import convos_of_account
+from conversations.services.proposals import propose_removals
 from conversations.services.roster import end_place, settle_roles
-from delivery.services import carry_hint
+from delivery.services import carry_hint, drop_push_tokens, keep_push_token
 from keypackages import services as directory
 from keypackages.selectors import DeviceRef, device_ref, require_device
 from keypackages.services import BatchItem, DeletedDevice
@@ -34,13 +35,24 @@ def register_device(
 def delete_device(*, did: str, handle: str) -> DeletedDevice:
     """End the device's places everywhere, then forget it. Cut off in between, asking again does the rest.
 
-    In tracked convos its leaves stay until members commit their removal.
+    In tracked convos its leaves stay until members commit their removal, which the server proposes where it can.
     """
     device_id = require_device(did=did, handle=handle).pk
     places = Member.objects.filter(did=did, device_id=device_id, left_at__isnull=True, leaving_at__isnull=True)
     for convo_id in sorted(places.values_list("convo_id", flat=True)):
         _end_places(convo_id, did, device_id)
+    drop_push_tokens(did=did, device_id=device_id)
     return directory.delete_device(did=did, handle=device_id)
+
+
+def register_push_token(*, did: str, handle: str, platform: str, token: str) -> None:
+    """The caller's device is pushed to by this token; one it had before for the platform, and its last device, go."""
+    keep_push_token(did=did, device_id=require_device(did=did, handle=handle).pk, platform=platform, token=token)
+
+
+def unregister_push_tokens(*, did: str, handle: str) -> None:
+    """The caller's device is pushed to no more, on any platform."""
+    drop_push_tokens(did=did, device_id=require_device(did=did, handle=handle).pk)
 
 
 def _end_places(convo_id: str, did: str, device_id: str) -> None:
@@ -48,4 +60,6 @@ def _end_places(convo_id: str, did: str, device_id: str) -> None:
         mine = Member.objects.filter(convo=convo, did=did, device_id=device_id)
         for place in mine.filter(left_at__isnull=True, leaving_at__isnull=True):
             end_place(convo, place)
+        if convo.mode == Mode.TRACKED:
+            propose_removals(convo)
         settle_roles(convo)

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
-from catbird_mls.xrpc.errors import XrpcError
+from catbird_mls.xrpc.errors import RateLimitExceeded, XrpcError
 from catbird_mls.xrpc.fields import wire_time
 from catbird_mls.xrpc.meters import count_external_commit
 from conversations.conflicts import overtaken
@@ -28,26 +28,27 @@ from conversations.rejoining import require_attempts_left, require_can_rejoin
 from conversations.selectors import Asking, active_members, open_members
 from conversations.services.bundle import CommitBundle
 from conversations.services.log import (
+    PROCESS_EXTERNAL_COMMIT,
     append_entry,
     commit_on_file,
     first_answer,
     handshake_id,
     keep_answer,
+    record_epoch,
     request_digest,
 )
+from conversations.services.proposals import propose_removals, stored_group
+from conversations.services.refusals import note
 from conversations.services.roster import (
     Newcomer,
     answer_readditions,
     close_place,
-    end_place,
     open_place,
     rows_by_leaf,
 )
-from conversations.services.tracked import keep_state, stored_group
+from conversations.services.tracked import keep_state
 from keypackages.selectors import devices_of_keys
 from keypackages.services import supersede_welcomes
-
-PROCESS_EXTERNAL_COMMIT = "blue.catbird.mls.processExternalCommit"
 
 
 def process_external_commit(*, convo_id: str, who: Asking, bundle: CommitBundle, key: str | None) -> dict[str, Any]:
@@ -55,39 +56,54 @@ def process_external_commit(*, convo_id: str, who: Asking, bundle: CommitBundle,
 
     Refusals that would tell a stranger something are all the same.
     """
-    limit = settings.RATE_LIMIT_EXTERNAL_COMMIT
-    require_attempts_left(convo_id, who.did, way=RejoinAttempt.EXTERNAL, limit=limit)
     began = perf_counter()
+    digest = request_digest([bundle.commit, bundle.group_info])
+    limit = settings.RATE_LIMIT_EXTERNAL_COMMIT
     try:
-        answer = _come_back(convo_id, who, bundle, key)
+        require_attempts_left(convo_id, who.did, way=RejoinAttempt.EXTERNAL, limit=limit)
+    except RateLimitExceeded:
+        # Who was let in and asks again is no attempt.
+        convo = Convo.objects.filter(pk=convo_id).first()
+        earlier = convo and _answered_before(convo, who, bundle, key, digest)
+        if earlier:
+            return earlier
+        raise
+    try:
+        answer = _come_back(convo_id, who, bundle, key, digest)
     except XrpcError as refusal:
-        _note(convo_id, who, bundle, outcome=_code(refusal))
-        count_external_commit(type(refusal).__name__, perf_counter() - began)
+        _note(convo_id, who, bundle, outcome=refusal.code)
+        note(refusal, PROCESS_EXTERNAL_COMMIT, "external commit", convo_id=convo_id, who=who, body=bundle.commit)
+        count_external_commit(refusal.code, perf_counter() - began)
         raise
     mode = Convo.objects.values_list("mode", flat=True).get(pk=convo_id)
     count_external_commit("accepted", perf_counter() - began, mode=mode)
     return answer
 
 
-def _code(refusal: XrpcError) -> str:
-    """The stable code of the rule that was broken, where there is one, else the name."""
-    code, colon, _ = str(refusal).partition(":")
-    return code if colon and "." in code else type(refusal).__name__
-
-
-def _come_back(convo_id: str, who: Asking, bundle: CommitBundle, key: str | None) -> dict[str, Any]:
+def _come_back(convo_id: str, who: Asking, bundle: CommitBundle, key: str | None, digest: bytes) -> dict[str, Any]:
     require_can_rejoin(Convo.objects.filter(pk=convo_id).first(), who.did)
-    digest = request_digest([bundle.commit, bundle.group_info])
     with locked_convo(convo_id) as convo:
         require_can_rejoin(convo, who.did)
-        earlier = first_answer(convo, who, nsid=PROCESS_EXTERNAL_COMMIT, key=key, digest=digest)
+        earlier = _answered_before(convo, who, bundle, key, digest)
         if earlier is not None:
             return earlier
-        message = commit_on_file(convo, who, bundle.commit) or _append(convo, who, bundle)
-        answer = {"epoch": message.epoch, "rejoinedAt": wire_time(message.received_at), "seq": message.seq}
-        _note(convo_id, who, bundle, outcome="accepted", epoch=message.epoch)
+        answer = _answer(_append(convo, who, bundle))
+        _note(convo_id, who, bundle, outcome="accepted", epoch=answer["epoch"])
         keep_answer(convo, who, nsid=PROCESS_EXTERNAL_COMMIT, key=key, digest=digest, answer=answer)
     return answer
+
+
+def _answered_before(
+    convo: Convo, who: Asking, bundle: CommitBundle, key: str | None, digest: bytes
+) -> dict[str, Any] | None:
+    """What was said to this request, or to this very commit, the first time."""
+    earlier = first_answer(convo, who, nsid=PROCESS_EXTERNAL_COMMIT, key=key, digest=digest)
+    message = None if earlier else commit_on_file(convo, who, bundle.commit)
+    return _answer(message) if message else earlier
+
+
+def _answer(message: Message) -> dict[str, Any]:
+    return {"epoch": message.epoch, "rejoinedAt": wire_time(message.received_at), "seq": message.seq}
 
 
 def _append(convo: Convo, who: Asking, bundle: CommitBundle) -> Message:
@@ -108,7 +124,7 @@ def _append(convo: Convo, who: Asking, bundle: CommitBundle) -> Message:
 def _leavers(convo: Convo, info: CommitInfo) -> list[Member]:
     """Whose leaves the commit removes; the rows of an opaque convo know no leaves, but devices."""
     if convo.mode == Mode.TRACKED:
-        rows = rows_by_leaf(convo)
+        rows = rows_by_leaf(convo, [leaf.leaf_index for leaf in info.removed])
         return [rows[leaf.leaf_index] for leaf in info.removed]
     devices = devices_of_keys(leaf.signature_key for leaf in info.removed).values()
     if len(devices) != len(info.removed):
@@ -154,14 +170,14 @@ def _write(
         sender_did=who.did,
     )
     for member in leavers:
-        close_place(convo, member, how=Left.LEFT)
-    for ghost in active_members(convo.pk).filter(did=newcomer.did, device_id=newcomer.device_id):
-        # An old leaf the commit does not replace, as after a reinstallation: members are to remove it.
-        end_place(convo, ghost)
+        close_place(convo, member, how=Left(member.left_how or Left.LEFT))
     supersede_welcomes(convo_id=convo.pk, did=newcomer.did, device_id=newcomer.device_id, reason="came back by itself")
     open_place(convo, newcomer)
+    record_epoch(convo, by=newcomer, nsid=PROCESS_EXTERNAL_COMMIT, added=[newcomer], removed=leavers)
     answer_readditions(convo, [(newcomer.did, newcomer.device_id)])
     keep_state(state, group, bundle)
+    if convo.mode == Mode.TRACKED:
+        propose_removals(convo, group)
     return message
 
 

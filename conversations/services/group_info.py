@@ -1,44 +1,25 @@
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from django.db import transaction
 
-from django.utils import timezone
-
+from conversations.doors import NEVER_GIVEN, Door, door_of, want_group_info
 from conversations.errors import EpochMismatch, GroupInfoUnavailable, InvalidGroupInfo, Unauthorized
-from conversations.framing import PublicGroup, StoredGroup, found_group, signer_of
+from conversations.framing import PublicGroup, StoredGroup, brings_tree, found_group, signer_of
 from conversations.locks import locked_convo
-from conversations.models import Convo, GroupState, Mode
+from conversations.models import Convo, GroupInfoRequest, GroupState, Mode
+from conversations.nudges import regenerate_group_info
 from conversations.rejoining import require_can_rejoin
 from conversations.selectors import Asking, places_of
+from conversations.services.log import UPDATE_GROUP_INFO
+from conversations.services.refusals import journaled
 from keypackages.selectors import devices_of_keys
-
-GROUP_INFO_LIFETIME = timedelta(minutes=5)
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """What a device needs to commit itself into a group."""
-
-    group_info: bytes
-    ratchet_tree: bytes
-    epoch: int
-    expires_at: datetime
 
 
 def read_group_info(*, convo_id: str, who: Asking) -> Door:
-    """The verified GroupInfo of the current epoch, with the tree, for whoever may come back.
-
-    It holds as long as the epoch does; ``expires_at`` is when to ask again at the latest.
-    """
+    """The verified GroupInfo of the current epoch, with the tree, for whoever may come back."""
     convo = require_can_rejoin(Convo.objects.filter(pk=convo_id).first(), who.did)
-    state = GroupState.objects.filter(convo=convo, epoch=convo.epoch).first()
-    if state is None:
+    door = door_of(convo)
+    if door is None:
         raise GroupInfoUnavailable("No GroupInfo of this conversation is known.")
-    return Door(
-        group_info=bytes(state.group_info),
-        ratchet_tree=bytes(state.ratchet_tree),
-        epoch=state.epoch,
-        expires_at=timezone.now() + GROUP_INFO_LIFETIME,
-    )
+    return door
 
 
 def update_group_info(*, convo_id: str, who: Asking, group_info: bytes, epoch: int) -> None:
@@ -47,6 +28,11 @@ def update_group_info(*, convo_id: str, who: Asking, group_info: bytes, epoch: i
     A tracked convo has one with every commit, so this only replaces it by another of the same state. Of an opaque
     convo it is all the server knows: it must carry the tree, and everything a joiner could verify is verified.
     """
+    with journaled(UPDATE_GROUP_INFO, "GroupInfo", convo_id=convo_id, who=who, body=group_info):
+        _update(convo_id, who, group_info, epoch)
+
+
+def _update(convo_id: str, who: Asking, group_info: bytes, epoch: int) -> None:
     if not places_of(convo_id, who):
         raise Unauthorized
     with locked_convo(convo_id) as convo:
@@ -54,20 +40,37 @@ def update_group_info(*, convo_id: str, who: Asking, group_info: bytes, epoch: i
             raise Unauthorized
         if epoch != convo.epoch:
             raise EpochMismatch(f"The conversation is at epoch {convo.epoch}.", current_epoch=convo.epoch)
-        state = GroupState.objects.filter(convo=convo).first()
-        group = _described(convo, state, group_info)
-        _require_callers_signature(group, group_info, who)
-        stored = StoredGroup.of(group)
-        GroupState.objects.update_or_create(
-            convo=convo,
-            defaults={
-                "epoch": group.epoch,
-                "ratchet_tree": stored.ratchet_tree,
-                "group_context": stored.group_context,
-                "confirmation_tag": stored.confirmation_tag,
-                "group_info": group_info,
-            },
-        )
+        _keep(convo, who, group_info)
+
+
+def keep_uploaded(convo: Convo, who: Asking, group_info: bytes | None) -> None:
+    """What came with a commit of an opaque convo; without a tree nobody can join until somebody uploads another."""
+    if group_info is not None and brings_tree(group_info):
+        _keep(convo, who, group_info)
+    else:
+        want_group_info(convo.pk, NEVER_GIVEN)
+
+
+def _keep(convo: Convo, who: Asking, group_info: bytes) -> None:
+    """Under the lock: verify a GroupInfo of the convo's epoch, and let it be the door from now on."""
+    group = _described(convo, GroupState.objects.filter(convo=convo).first(), group_info)
+    _require_callers_signature(group, group_info, who)
+    stored = StoredGroup.of(group)
+    GroupState.objects.update_or_create(
+        convo=convo,
+        defaults={
+            "epoch": group.epoch,
+            "ratchet_tree": stored.ratchet_tree,
+            "group_context": stored.group_context,
+            "confirmation_tag": stored.confirmation_tag,
+            "group_info": group_info,
+            "checked_at": None,
+            "fault": "",
+        },
+    )
+    GroupInfoRequest.objects.filter(convo=convo).delete()
+    convo_id = convo.pk
+    transaction.on_commit(lambda: regenerate_group_info.delay(convo_id), robust=True)
 
 
 def _described(convo: Convo, state: GroupState | None, group_info: bytes) -> PublicGroup:

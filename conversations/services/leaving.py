@@ -7,20 +7,25 @@ from conversations.framing import ProposalInfo, require_framed_proposal
 from conversations.locks import locked_convo
 from conversations.models import Convo, Kind, Left, Member, Mode
 from conversations.selectors import Asking, places_of, require_member
-from conversations.services.log import append_entry, handshake_id
+from conversations.services.log import LEAVE_CONVO, append_entry, handshake_id
+from conversations.services.proposals import append_proposal, propose_removals, read_proposal
+from conversations.services.refusals import journaled
 from conversations.services.roster import begin_leaving, close_place, settle_roles
-from conversations.services.tracked import append_proposal, read_proposal
 
 
 def leave_convo(*, convo_id: str, who: Asking, target_did: str | None, proposal: bytes | None) -> dict[str, Any]:
     """End the caller's membership at once, of one device or of the whole account.
 
     In a tracked convo the leaf stays in the tree until a member commits its removal, which the proposal asks
-    for. Leaving twice gets the same answer. The last account to leave closes the convo.
+    for, or else the server where the group lists it. Leaving twice gets the same answer. The last account to
+    leave closes the convo.
     """
     if target_did not in {None, who.did}:
         raise Forbidden("Nobody can leave for somebody else; remove a member with removeMember.")
-    with locked_convo(convo_id) as convo:
+    with (
+        journaled(LEAVE_CONVO, "proposal", convo_id=convo_id, who=who, body=proposal),
+        locked_convo(convo_id) as convo,
+    ):
         places = places_of(convo_id, who)
         if places:
             leave = _leave_tracked if convo.mode == Mode.TRACKED else _leave_opaque
@@ -35,9 +40,10 @@ def _leave_tracked(convo: Convo, places: Sequence[Member], proposal: bytes | Non
     if proposal is not None:
         info = read_proposal(convo, proposal)
         _require_own_removal(info, places)
-        append_proposal(convo, proposal, info, sender_did=places[0].did)
+        append_proposal(convo, proposal, info, sender_did=places[0].did, required=True)
     for place in places:
         begin_leaving(convo, place)
+    propose_removals(convo)
 
 
 def _leave_opaque(convo: Convo, places: Sequence[Member], proposal: bytes | None) -> None:

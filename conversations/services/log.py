@@ -2,17 +2,41 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.utils import timezone
 
 from conversations.errors import IdempotencyConflict
-from conversations.models import Answer, Convo, Kind, Message
+from conversations.models import Answer, Convo, Epoch, Kind, Message
 from conversations.selectors import Asking
 from delivery.services import schedule_delivery
-from keypackages.services import note_epoch
+
+CREATE_CONVO = "blue.catbird.mls.createConvo"
+ADD_MEMBERS = "blue.catbird.mls.addMembers"
+REMOVE_MEMBER = "blue.catbird.mls.removeMember"
+LEAVE_CONVO = "blue.catbird.mls.leaveConvo"
+SEND_MESSAGE = "blue.catbird.mls.sendMessage"
+UPDATE_GROUP_INFO = "blue.catbird.mls.updateGroupInfo"
+PROCESS_EXTERNAL_COMMIT = "blue.catbird.mls.processExternalCommit"
+
+
+class Author(Protocol):
+    """An account, and the device where it is known."""
+
+    @property
+    def did(self) -> str: ...
+
+    @property
+    def device_id(self) -> str | None: ...
+
+
+class Placed(Author, Protocol):
+    """A device with its leaf, where the convo's tree is known."""
+
+    @property
+    def leaf_index(self) -> int | None: ...
 
 
 def append_entry(convo: Convo, *, kind: Kind, epoch: int, msg_id: str, body: bytes, sender_did: str) -> Message:
@@ -34,9 +58,23 @@ def append_entry(convo: Convo, *, kind: Kind, epoch: int, msg_id: str, body: byt
         received_at=convo.last_message_at,
     )
     schedule_delivery(convo_id=convo.pk, seq=message.seq)
-    if kind == Kind.COMMIT:
-        note_epoch(convo_id=convo.pk, epoch=epoch)
     return message
+
+
+def record_epoch(
+    convo: Convo, *, by: Author, nsid: str, added: Sequence[Placed] = (), removed: Sequence[Placed] = ()
+) -> None:
+    """How the convo's epoch began, for the ledger."""
+    Epoch.objects.create(
+        convo=convo,
+        epoch=convo.epoch,
+        seq=convo.last_seq,
+        nsid=nsid,
+        committer_did=by.did,
+        committer_device_id=by.device_id or "",
+        added=[_named(one) for one in added],
+        removed=[_named(one) for one in removed],
+    )
 
 
 def sender_tag(did: str, msg_id: str) -> bytes:
@@ -76,6 +114,10 @@ def first_answer(convo: Convo, who: Asking, *, nsid: str, key: str | None, diges
         raise IdempotencyConflict("The idempotency key was used for another request.", current_epoch=convo.epoch)
     answer: dict[str, Any] = earlier.answer
     return answer
+
+
+def _named(one: Placed) -> list[Any]:
+    return [one.did, one.device_id, one.leaf_index]
 
 
 def keep_answer(

@@ -6,20 +6,27 @@ from django.db import transaction
 
 from conversations.hints import readdition_hint
 from conversations.locks import locked_convo
-from conversations.models import ReadditionRequest
+from conversations.models import Convo, ReadditionRequest
 from conversations.selectors import active_members
 from delivery.hub import Hint
-from delivery.services import carry_hint, ring_again
-from keypackages.services import StuckWelcome, claim_low_stock, claim_rings, note_rings, supersede_welcomes
+from delivery.services import carry_hint, nudge_device, ring_again
+from keypackages.services import (
+    StuckWelcome,
+    claim_low_stock,
+    claim_rings,
+    note_epoch,
+    note_rings,
+    supersede_welcomes,
+    unsettled_convos,
+)
 
 
 def ring_for_welcomes(welcomes: Sequence[StuckWelcome]) -> int:
-    """Wake the devices of these Welcomes, if they are connected, and note that it was done."""
+    """Wake the devices of these Welcomes, by a push if they are not connected, and note that it was done."""
     with transaction.atomic(durable=True):
         note_rings(welcomes)
         for welcome in welcomes:
-            ring_again(welcome.convo_id)
-            carry_hint(_welcome_hint(welcome))
+            _ring(welcome)
     return len(welcomes)
 
 
@@ -32,9 +39,15 @@ def ring_for_waiting() -> int:
     """Ring again for whatever waits too long."""
     due = claim_rings()
     for welcome in due:
-        ring_again(welcome.convo_id)
-        carry_hint(_welcome_hint(welcome))
+        _ring(welcome)
     return len(due)
+
+
+def note_epochs() -> None:
+    """How far the convos of Welcomes that wait have moved on, worked out beside the commits that move them."""
+    moved = Convo.objects.filter(pk__in=unsettled_convos()).values_list("pk", "epoch")
+    for convo_id, epoch in moved:
+        note_epoch(convo_id=convo_id, epoch=epoch)
 
 
 def notice_low_stock() -> int:
@@ -42,6 +55,7 @@ def notice_low_stock() -> int:
     devices = claim_low_stock()
     for device in devices:
         carry_hint(Hint("infoEvent", {"info": "LowKeyPackages"}, did=device.did, device_id=device.device_id))
+        nudge_device(did=device.did, device_id=device.device_id, quiet=True)
     return len(devices)
 
 
@@ -57,6 +71,12 @@ def _ask_for_one(welcome: StuckWelcome) -> bool:
         request.refresh_from_db()
         carry_hint(readdition_hint(request))
     return True
+
+
+def _ring(welcome: StuckWelcome) -> None:
+    ring_again(welcome.convo_id)
+    carry_hint(_welcome_hint(welcome))
+    nudge_device(did=welcome.did, device_id=welcome.device_id)
 
 
 def _welcome_hint(welcome: StuckWelcome) -> Hint:

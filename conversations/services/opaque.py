@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from django.conf import settings
 
 from conversations.errors import AlreadyMember, InvalidCommit, TooManyMembers
-from conversations.models import Convo, Kind, Left, Message
+from conversations.models import Convo, Kind, Message
 from conversations.selectors import Asking, open_members
+from conversations.services.banning import require_none_banned
 from conversations.services.bundle import CommitBundle, require_claims
-from conversations.services.log import append_entry, handshake_id
-from conversations.services.roster import Newcomer, admits_device, answer_readditions, close_place, open_places
+from conversations.services.group_info import keep_uploaded
+from conversations.services.log import ADD_MEMBERS, REMOVE_MEMBER, append_entry, handshake_id, record_epoch
+from conversations.services.roster import Newcomer, admits_device, answer_readditions, open_places, put_out
 from keypackages.framing import welcome_references
 from keypackages.selectors import welcomes_on_file
 from keypackages.services import SpentPackage, WelcomeToSend, send_welcomes, spend_key_packages
@@ -19,7 +21,7 @@ def append_opaque_commit(
     convo: Convo, who: Asking, *, bundle: CommitBundle, dids: Sequence[str], removed_did: str | None
 ) -> Message:
     """Order a commit that cannot be read, and take its effect on the roster from the request."""
-    first = not convo.messages.filter(kind=Kind.COMMIT).exists()
+    first = convo.purged_epoch is None and not convo.messages.filter(kind=Kind.COMMIT).exists()
     if not first:
         _require_newcomers(convo, dids, bundle)
     message = append_entry(
@@ -30,9 +32,11 @@ def append_opaque_commit(
         body=bundle.commit,
         sender_did=who.did,
     )
-    if removed_did is not None:
-        remove_account(convo, removed_did)
-    welcome_newcomers(convo, dids=dids, welcomes=bundle.welcomes, epoch=convo.epoch, claimed=bundle.claimed)
+    removed = [] if removed_did is None else put_out(convo, removed_did)
+    added = welcome_newcomers(convo, dids=dids, welcomes=bundle.welcomes, epoch=convo.epoch, claimed=bundle.claimed)
+    nsid = ADD_MEMBERS if removed_did is None else REMOVE_MEMBER
+    record_epoch(convo, by=who, nsid=nsid, added=added, removed=removed)
+    keep_uploaded(convo, who, bundle.group_info)
     return message
 
 
@@ -43,7 +47,7 @@ def welcome_newcomers(
     welcomes: Sequence[bytes],
     epoch: int,
     claimed: Sequence[bytes] = (),
-) -> None:
+) -> list[Newcomer]:
     """Places for those a Welcome was made for, by the references inside it, and for the accounts that are named.
 
     Welcomes already on file from the creation of the convo are left as they are.
@@ -60,17 +64,13 @@ def welcome_newcomers(
     newcomers = [one for one in known if not admits_device(rows, one.did, one.device_id)] + unknown
     if len(rows) + len(newcomers) > settings.CATBIRD_MAX_MEMBERS:
         raise TooManyMembers(f"A conversation has at most {settings.CATBIRD_MAX_MEMBERS} members.")
+    require_none_banned(convo, {one.did for one in newcomers})
     open_places(convo, newcomers)
     answer_readditions(convo, [(package.did, package.device_id) for package in spent])
     if not on_file:
         named = [one.did for one in unknown]
         send_welcomes(convo_id=convo.pk, epoch=epoch, welcomes=_addressed(welcomes, spent, named), ratchet_tree=None)
-
-
-def remove_account(convo: Convo, did: str) -> None:
-    """End every place of an account with the convo's last entry."""
-    for member in open_members(convo.pk).filter(did=did):
-        close_place(convo, member, how=Left.LEFT if member.leaving_at else Left.REMOVED)
+    return newcomers
 
 
 def _require_newcomers(convo: Convo, dids: Sequence[str], bundle: CommitBundle) -> None:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
+from conversations.changes import changes_of
 from conversations.models import Convo, Left, Member, Mode, ReadditionRequest
 from conversations.selectors import active_members, open_members
-from delivery.services import close_mailbox, open_mailbox
+from delivery.services import close_mailbox, nudge_device, open_mailbox
 from keypackages.services import supersede_welcomes
 
 
@@ -22,13 +23,21 @@ class Newcomer:
 
 
 def open_place(convo: Convo, newcomer: Newcomer) -> None:
-    """A place from the convo's last entry on: the device reads what comes after it."""
+    """A place from the convo's last entry on: the device reads what comes after it.
+
+    A device installed anew may have left a leaf behind that its new key cannot remove: that place is a leaver's.
+    """
+    places = list(active_members(convo.pk).filter(did=newcomer.did))
+    changes_of(convo).comes(newcomer.did, was_member=bool(places))
+    for place in places:
+        if place.device_id == newcomer.device_id:
+            end_place(convo, place)
     Member.objects.create(
         convo=convo,
         did=newcomer.did,
         device_id=newcomer.device_id,
         leaf_index=newcomer.leaf_index,
-        is_admin=newcomer.is_admin or active_members(convo.pk).filter(did=newcomer.did, is_admin=True).exists(),
+        is_admin=newcomer.is_admin or any(place.is_admin for place in places),
         joined_seq=convo.last_seq,
         joined_epoch=convo.epoch,
     )
@@ -36,8 +45,10 @@ def open_place(convo: Convo, newcomer: Newcomer) -> None:
 
 
 def open_places(convo: Convo, newcomers: Iterable[Newcomer]) -> None:
+    """Places for those that others let in, whose devices may not be connected to hear of it."""
     for newcomer in newcomers:
         open_place(convo, newcomer)
+        nudge_device(did=newcomer.did, device_id=newcomer.device_id)
 
 
 def answer_readditions(convo: Convo, devices: Iterable[tuple[str, str]]) -> None:
@@ -62,25 +73,38 @@ def waits_for_readding(convo: Convo, member: Member) -> bool:
 
 def close_place(convo: Convo, member: Member, *, how: Left) -> None:
     """The place ends with the convo's last entry, which the device may still read."""
+    # Whoever is leaving has lost its access before, and that was told then.
+    if member.leaving_at is None:
+        changes_of(convo).goes(member.did, how)
     member.left_seq, member.left_epoch = convo.last_seq, convo.epoch
     member.left_at, member.left_how = timezone.now(), how
     member.save(update_fields=["left_seq", "left_epoch", "left_at", "left_how"])
     _shut(convo, member)
 
 
-def begin_leaving(convo: Convo, member: Member) -> None:
+def begin_leaving(convo: Convo, member: Member, *, how: Left = Left.LEFT) -> None:
     """Access ends; the leaf stays in the tree until a member commits its removal."""
-    member.leaving_at = timezone.now()
-    member.save(update_fields=["leaving_at"])
+    if member.leaving_at is None:
+        changes_of(convo).goes(member.did, how)
+    member.leaving_at, member.left_how = member.leaving_at or timezone.now(), how
+    member.save(update_fields=["leaving_at", "left_how"])
     _shut(convo, member)
 
 
-def end_place(convo: Convo, member: Member) -> None:
+def end_place(convo: Convo, member: Member, *, how: Left = Left.LEFT) -> None:
     """The member goes: at once where there is no leaf to wait for, else when somebody commits its removal."""
     if convo.mode == Mode.TRACKED:
-        begin_leaving(convo, member)
+        begin_leaving(convo, member, how=how)
     else:
-        close_place(convo, member, how=Left.LEFT)
+        close_place(convo, member, how=how)
+
+
+def put_out(convo: Convo, did: str) -> list[Member]:
+    """Every place of an account ends, whether it is leaving already or not; says which."""
+    members = list(open_members(convo.pk).filter(did=did))
+    for member in members:
+        end_place(convo, member, how=Left.REMOVED)
+    return members
 
 
 def settle_roles(convo: Convo) -> None:
@@ -94,9 +118,10 @@ def settle_roles(convo: Convo) -> None:
         promoted.update(is_admin=True, promoted_at=timezone.now())
 
 
-def rows_by_leaf(convo: Convo) -> dict[int, Member]:
-    """The roster of a tracked convo as the ratchet tree numbers it."""
-    return {row.leaf_index: row for row in open_members(convo.pk) if row.leaf_index is not None}
+def rows_by_leaf(convo: Convo, leaves: Iterable[int]) -> dict[int, Member]:
+    """Who stands at these leaves of a tracked convo's ratchet tree."""
+    rows = open_members(convo.pk).filter(leaf_index__in=leaves)
+    return {row.leaf_index: row for row in rows if row.leaf_index is not None}
 
 
 def admits_device(rows: Sequence[Member], did: str, device_id: str) -> bool:

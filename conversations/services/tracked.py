@@ -2,20 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
-from conversations.conflicts import pending_proposals
+from django.db import transaction
+
 from conversations.errors import InvalidCommit
-from conversations.framing import (
-    CommitInfo,
-    ProposalInfo,
-    PublicGroup,
-    StoredGroup,
-    verify_commit,
-    verify_proposal,
-)
-from conversations.models import Convo, GroupState, Kind, Left, Member, Message, Proposal
+from conversations.framing import CommitInfo, PublicGroup, StoredGroup, verify_commit
+from conversations.models import Convo, GroupInfoRequest, GroupState, Kind, Left, Member, Message, Proposal
+from conversations.nudges import regenerate_group_info
 from conversations.selectors import require_admin
+from conversations.services.banning import require_none_banned
 from conversations.services.bundle import CommitBundle, require_claims
-from conversations.services.log import append_entry, handshake_id
+from conversations.services.log import ADD_MEMBERS, REMOVE_MEMBER, append_entry, handshake_id, record_epoch
+from conversations.services.proposals import propose_removals, proposed_removals, required_removals, stored_group
 from conversations.services.roster import (
     Newcomer,
     answer_readditions,
@@ -27,6 +24,8 @@ from conversations.services.roster import (
 from keypackages.framing import welcome_references
 from keypackages.selectors import devices_of_keys
 from keypackages.services import SpentPackage, WelcomeToSend, send_welcomes, spend_key_packages
+
+STATE_FIELDS = ("epoch", "ratchet_tree", "group_context", "confirmation_tag", "group_info")
 
 
 def append_tracked_commit(
@@ -40,12 +39,16 @@ def append_tracked_commit(
         group_info_bytes=bundle.group_info,
         welcomes=bundle.welcomes,
     )
-    rows = rows_by_leaf(convo)
+    removed, updated = ([one.leaf_index for one in changed] for changed in (info.removed, info.updated))
+    rows = rows_by_leaf(convo, {info.committer, *removed, *updated})
     leavers = [rows[leaf.leaf_index] for leaf in info.removed]
     _require_own_leaf(info, places)
     _require_pending_removals(convo, info)
     _require_known_keys(info, rows)
+    if info.extensions_changed:
+        require_admin(places)
     spent = _spend(convo, info, bundle, dids, by_device=rows[info.committer].device_id)
+    require_none_banned(convo, {package.did for package in spent.values()})
     _require_removals_allowed(convo, places, _put_out(leavers, spent), removed_did)
     message = append_entry(
         convo,
@@ -56,10 +59,14 @@ def append_tracked_commit(
         sender_did=places[0].did,
     )
     for member in leavers:
-        close_place(convo, member, how=Left.LEFT if member.leaving_at else Left.REMOVED)
-    open_places(convo, _newcomers(info, spent))
+        close_place(convo, member, how=Left(member.left_how or Left.REMOVED))
+    newcomers = _newcomers(info, spent)
+    open_places(convo, newcomers)
+    nsid = ADD_MEMBERS if removed_did is None else REMOVE_MEMBER
+    record_epoch(convo, by=rows[info.committer], nsid=nsid, added=newcomers, removed=leavers)
     answer_readditions(convo, [(package.did, package.device_id) for package in spent.values()])
     keep_state(state, group, bundle)
+    propose_removals(convo, group)
     send_welcomes(
         convo_id=convo.pk,
         epoch=convo.epoch,
@@ -69,38 +76,6 @@ def append_tracked_commit(
     return message
 
 
-def append_proposal(convo: Convo, body: bytes, info: ProposalInfo, *, sender_did: str) -> Message:
-    """A verified proposal as an entry of the current epoch; it is dropped when the epoch ends."""
-    message = append_entry(
-        convo,
-        kind=Kind.PROPOSAL,
-        epoch=convo.epoch,
-        msg_id=handshake_id(body),
-        body=body,
-        sender_did=sender_did,
-    )
-    Proposal.objects.create(
-        convo=convo, seq=message.seq, epoch=convo.epoch, reference=info.reference, removes_leaf=info.removed
-    )
-    return message
-
-
-def read_proposal(convo: Convo, body: bytes) -> ProposalInfo:
-    """A proposal of the current epoch, verified against the public group."""
-    state = GroupState.objects.get(convo=convo)
-    return verify_proposal(stored_group(convo, state), body, epoch=convo.epoch)
-
-
-def stored_group(convo: Convo, state: GroupState) -> StoredGroup:
-    assert state.epoch == convo.epoch, "the public state is of the convo's epoch"
-    return StoredGroup(
-        ratchet_tree=bytes(state.ratchet_tree),
-        group_context=bytes(state.group_context),
-        confirmation_tag=bytes(state.confirmation_tag),
-        proposals=tuple(pending_proposals(convo)),
-    )
-
-
 def _require_own_leaf(info: CommitInfo, places: Sequence[Member]) -> None:
     if info.committer not in {place.leaf_index for place in places}:
         raise InvalidCommit("commit.not_your_leaf: the commit was made by another member.")
@@ -108,9 +83,8 @@ def _require_own_leaf(info: CommitInfo, places: Sequence[Member]) -> None:
 
 def _require_pending_removals(convo: Convo, info: CommitInfo) -> None:
     """A member that left is removed by whatever commit comes next, by its proposal or by value."""
-    pending = Proposal.objects.filter(convo=convo, epoch=convo.epoch, removes_leaf__isnull=False)
     removed = {leaf.leaf_index for leaf in info.removed}
-    missing = [leaf for leaf in pending.values_list("removes_leaf", flat=True).order_by("seq") if leaf not in removed]
+    missing = [leaf for leaf in required_removals(convo) if leaf not in removed]
     if missing:
         raise InvalidCommit(f"commit.pending_removal_left_out: leaves {missing} are to be removed.")
 
@@ -126,10 +100,12 @@ def _require_removals_allowed(
 ) -> None:
     """Removing others takes the role.
 
-    It does not take it for leavers, for one's own devices, and for a device that asked to be added again and is.
+    It does not take it for leavers, for one's own devices, for what somebody with the role has proposed, and for a
+    device that asked to be added again and is.
     """
+    proposed = proposed_removals(convo)
     for member, again in leavers:
-        others = member.leaving_at is None and member.did != places[0].did
+        others = member.leaving_at is None and member.did != places[0].did and member.leaf_index not in proposed
         if others and not (again and waits_for_readding(convo, member)):
             require_admin(places)
     if removed_did is not None and removed_did not in {member.did for member, _ in leavers}:
@@ -180,5 +156,9 @@ def keep_state(state: GroupState, group: PublicGroup, bundle: CommitBundle) -> N
     state.epoch = group.epoch
     state.ratchet_tree, state.group_context = stored.ratchet_tree, stored.group_context
     state.confirmation_tag, state.group_info = stored.confirmation_tag, bundle.group_info
-    state.save(update_fields=["epoch", "ratchet_tree", "group_context", "confirmation_tag", "group_info", "updated_at"])
+    state.checked_at, state.fault = None, ""
+    state.save(update_fields=[*STATE_FIELDS, "checked_at", "fault", "updated_at"])
     Proposal.objects.filter(convo_id=state.convo_id).delete()
+    GroupInfoRequest.objects.filter(convo_id=state.convo_id).delete()
+    convo_id = state.convo_id
+    transaction.on_commit(lambda: regenerate_group_info.delay(convo_id), robust=True)

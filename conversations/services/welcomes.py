@@ -1,3 +1,6 @@
+from django.db import transaction
+
+from conversations.nudges import regenerate_group_info
 from conversations.selectors import Asking, require_member
 from keypackages.services import TakenWelcome, confirm_welcome, take_welcome
 
@@ -12,3 +15,5 @@ def settle_welcome(*, convo_id: str, who: Asking, success: bool, details: str) -
     """A member tells how joining went."""
     require_member(convo_id, who)
     confirm_welcome(convo_id=convo_id, did=who.did, device_id=who.device_id, success=success, details=details)
+    # A newcomer's first wish is often to bring in its other devices.
+    transaction.on_commit(lambda: regenerate_group_info.delay(convo_id), robust=True)

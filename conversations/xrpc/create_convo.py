@@ -51,4 +51,4 @@ class CreateConvo(Procedure):
             **given.get("metadata", {}),
         )
         convo = create_convo(who=founder(did=caller.did, device=given.get("device")), new=new)
-        return convo_views([convo])[0]
+        return convo_views([convo], did=caller.did)[0]

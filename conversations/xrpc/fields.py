@@ -1,5 +1,6 @@
 """Parts of inputs that several methods of this app share."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,12 @@ from keypackages.framing import WELCOME_MAX_BYTES
 
 WELCOMES_MAX = 2000
 REFERENCE_MAX_BYTES = 64
+PLAIN_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+
+def is_plain_id(value: Any) -> bool:
+    """An id that no serializer would refuse or change."""
+    return isinstance(value, str) and PLAIN_ID.fullmatch(value) is not None
 
 
 class ConvoIdField(serializers.CharField):

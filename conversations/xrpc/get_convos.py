@@ -17,4 +17,4 @@ class GetConvos(Query):
 
     def handle(self, caller: Caller, **given: Any) -> dict[str, Any]:
         convos, cursor = convo_page(did=caller.did, limit=given["limit"], cursor=given.get("cursor"))
-        return {"conversations": convo_views(convos), "cursor": cursor}
+        return {"conversations": convo_views(convos, did=caller.did), "cursor": cursor}

@@ -6,6 +6,7 @@ from catbird_mls.xrpc.auth import Caller
 from catbird_mls.xrpc.fields import BytesField
 from catbird_mls.xrpc.views import Procedure
 from conversations.services import register_device
+from conversations.shapes import external_sender_view
 from keypackages.xrpc.fields import KeyPackageBatch
 
 SIGNATURE_KEY_MAX_BYTES = 133
@@ -29,4 +30,9 @@ class RegisterDevice(Procedure):
             signature_key=given["signature_key"],
             key_packages=given["key_packages"],
         )
-        return {"deviceId": device.device_id, "mlsDid": device.mls_did, "autoJoinedConvos": waiting}
+        return {
+            "deviceId": device.device_id,
+            "mlsDid": device.mls_did,
+            "autoJoinedConvos": waiting,
+            "externalSender": external_sender_view(given["signature_key"]),
+        }

@@ -18,6 +18,7 @@ class RemoveMember(Procedure):
         targetDid = DidField(source="target_did")
         idempotencyKey = serializers.CharField(source="key", max_length=64)
         reason = serializers.CharField(max_length=500, allow_blank=True, required=False)
+        ban = serializers.BooleanField(default=False)
 
     def handle(self, caller: Caller, **given: Any) -> dict[str, Any]:
         return remove_member(
@@ -26,4 +27,5 @@ class RemoveMember(Procedure):
             target_did=given["target_did"],
             bundle=commit_bundle(given),
             key=given["key"],
+            ban=given.get("reason", "") if given["ban"] else None,
         )

@@ -1,15 +1,10 @@
-"""Staff look here; nothing of the log can be changed, and no ciphertext, key or token is shown."""
+from collections.abc import Sequence
+from typing import ClassVar
 
-from functools import partial
-from typing import Any, ClassVar
-
-from django import forms
 from django.contrib import admin
 from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
-from unfold.widgets import UnfoldAdminSelectWidget
 
 from catbird_mls.staff import (
     ReadOnlyAdmin,
@@ -19,27 +14,14 @@ from catbird_mls.staff import (
     joined,
     labelled,
     list_link,
-    moment,
     named_filter,
     reference,
-    shortened,
 )
-from conversations.models import (
-    AdditionClaim,
-    Answer,
-    Convo,
-    GroupState,
-    Member,
-    Message,
-    Mode,
-    Proposal,
-    ReadditionRequest,
-    RejoinAttempt,
-    Rollout,
-)
-from conversations.rejoining import EXTERNAL_COMMITS
+from conversations.admin.banning import BanningAdmin
+from conversations.models import Answer, Convo, Epoch, GroupState, Member, Message, Mode, Proposal
 from conversations.selectors import active_members
 
+ACCOUNTS_SHOWN = 3
 CONVO = reference("convo_id", "conversation")
 DEVICE = reference("device_id")
 
@@ -69,8 +51,11 @@ class ConvoAdmin(ReadOnlyAdmin):
         links = [
             list_link("conversations_member", f"members ({active_members(convo.pk).count()})", **inside),
             list_link("conversations_message", f"log ({convo.last_seq})", **inside),
+            list_link("conversations_epoch", "epochs", **inside),
+            list_link("conversations_ban", "bans", **inside),
             list_link("conversations_readditionrequest", "re-adding requests", **inside),
             list_link("conversations_rejoinattempt", "attempts to come back", **key),
+            list_link("journal_refusal", "refusals", **key),
             list_link("keypackages_welcome", "Welcomes", **key),
             list_link("delivery_mailbox", "mailboxes", **key),
             list_link("delivery_envelope", "envelopes", **key),
@@ -82,7 +67,7 @@ class ConvoAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Member)
-class MemberAdmin(ReadOnlyAdmin):
+class MemberAdmin(BanningAdmin):
     list_display: ClassVar = [
         labelled("did", "account"),
         DEVICE,
@@ -122,13 +107,16 @@ class MessageAdmin(ReadOnlyAdmin):
 
 @admin.register(GroupState)
 class GroupStateAdmin(ReadOnlyAdmin):
-    list_display: ClassVar = ["epoch", CONVO, ago("updated_at")]
+    list_display: ClassVar = ["epoch", CONVO, "fault", ago("checked_at"), ago("updated_at")]
+    list_filter: ClassVar = [
+        named_filter("joining", "joining", {"possible": lambda: Q(fault=""), "impossible": lambda: ~Q(fault="")})
+    ]
     search_fields: ClassVar = ["convo__id"]
 
 
 @admin.register(Proposal)
 class ProposalAdmin(ReadOnlyAdmin):
-    list_display: ClassVar = ["seq", CONVO, "epoch", "removes_leaf"]
+    list_display: ClassVar = ["seq", CONVO, "epoch", "removes_leaf", "required"]
     search_fields: ClassVar = ["convo__id"]
 
 
@@ -139,52 +127,38 @@ class AnswerAdmin(ReadOnlyAdmin):
     concealed: ClassVar = ["answer", "key"]
 
 
-@admin.register(AdditionClaim)
-class AdditionClaimAdmin(ReadOnlyAdmin):
-    list_display: ClassVar = ["claimed_by", DEVICE, CONVO, ago("claimed_at"), ago("completed_at")]
-    search_fields: ClassVar = ["convo__id", "device_id", "claimed_by"]
+@admin.register(Epoch)
+class EpochAdmin(ReadOnlyAdmin):
+    """The ledger: who began each epoch, by which method, who came and who went."""
 
-
-@admin.register(ReadditionRequest)
-class ReadditionRequestAdmin(ReadOnlyAdmin):
-    list_display: ClassVar = [labelled("did", "account"), DEVICE, CONVO, ago("requested_at"), ago("answered_at")]
-    list_filter: ClassVar = [ended_filter("answered_at", "request", ended="answered")]
-    search_fields: ClassVar = ["convo__id", "did", "device_id"]
-
-
-@admin.register(RejoinAttempt)
-class RejoinAttemptAdmin(ReadOnlyAdmin):
-    list_display: ClassVar = ["outcome", "way", account(), "where", "epoch", "size", ago("made_at")]
-    list_filter: ClassVar = [
-        named_filter(
-            "outcome",
-            "came",
-            {"accepted": lambda: Q(outcome="accepted"), "refused": lambda: ~Q(outcome__in=["accepted", "asked"])},
-        ),
-        named_filter(
-            "way", "way", {name: partial(Q, way=name) for name in (RejoinAttempt.EXTERNAL, RejoinAttempt.REQUEST)}
-        ),
+    list_display: ClassVar = [
+        "epoch",
+        CONVO,
+        "method",
+        account("committer_did", "committer"),
+        reference("committer_device_id", "device"),
+        "came",
+        "went",
+        "seq",
+        ago("began_at"),
     ]
-    search_fields: ClassVar = ["convo_id", "did", "device_id"]
-    fields: ClassVar = ["outcome", "way", "did", "device_id", "where", "epoch", "size", moment("made_at")]
+    search_fields: ClassVar = ["convo__id", "committer_did"]
 
-    @admin.display(description="conversation", ordering="convo_id")
-    def where(self, attempt: RejoinAttempt) -> SafeString:
-        """Not straight to the convo: somebody may have asked for one that never was."""
-        return list_link("conversations_convo", shortened(attempt.convo_id), id__exact=attempt.convo_id)
+    @admin.display(description="method", ordering="nsid")
+    def method(self, epoch: Epoch) -> str:
+        return epoch.nsid.rpartition(".")[2]
+
+    @admin.display(description="came")
+    def came(self, epoch: Epoch) -> str | None:
+        return _accounts(epoch.added)
+
+    @admin.display(description="went")
+    def went(self, epoch: Epoch) -> str | None:
+        return _accounts(epoch.removed)
 
 
-@admin.register(Rollout)
-class RolloutAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
-    """The one thing here that staff decide: it holds at the next use, and Django notes who changed it."""
-
-    list_display: ClassVar = ["name", "percent"]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Rollout | None = None) -> list[str]:
-        return ["name"] if obj else []
-
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "name":
-            return forms.ChoiceField(choices=[(EXTERNAL_COMMITS, EXTERNAL_COMMITS)], widget=UnfoldAdminSelectWidget)
-        limits = {"max_value": 100} if db_field.name == "percent" else {}
-        return super().formfield_for_dbfield(db_field, request, **kwargs, **limits)
+def _accounts(devices: Sequence[Sequence[str]]) -> str | None:
+    """The accounts of some devices, the first few by name."""
+    accounts = list(dict.fromkeys(did for did, *_ in devices))
+    more = len(accounts) - ACCOUNTS_SHOWN
+    return ", ".join(accounts[:ACCOUNTS_SHOWN]) + (f" and {more} more" if more > 0 else "") or None

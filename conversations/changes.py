@@ -1,0 +1,61 @@
+"""What one transaction does to a roster, told to the members in one go once it has ended well."""
+
+from dataclasses import dataclass, field
+
+from django.db import transaction
+from django.db.models import BigIntegerField, Func, TextField
+from django.db.models.functions import Cast
+
+from conversations.hints import Action, membership_hint
+from conversations.models import Convo, Left, Member, Message
+from delivery.services import carry_hint
+
+THIS_TRANSACTION = Cast(
+    Cast(Func(function="pg_current_xact_id"), output_field=TextField()), output_field=BigIntegerField()
+)
+ACTIONS: dict[Left, Action] = {Left.LEFT: "left", Left.REMOVED: "removed"}
+
+
+@dataclass(slots=True)
+class Changes:
+    """The accounts that came or went: how each that goes goes, and which were members before."""
+
+    convo: Convo
+    epoch: int
+    actor: str | None
+    members_before: dict[str, bool] = field(default_factory=dict)
+    ways_out: dict[str, Action] = field(default_factory=dict)
+
+    def comes(self, did: str, *, was_member: bool) -> None:
+        self.members_before.setdefault(did, was_member)
+
+    def goes(self, did: str, how: Left) -> None:
+        self.members_before.setdefault(did, True)
+        self.ways_out[did] = ACTIONS[how]
+
+    def tell(self) -> None:
+        """An account that is let in again by the commit that puts it out has not changed at all."""
+        convo_id = self.convo.pk
+        here = Member.objects.filter(convo_id=convo_id, left_at__isnull=True, leaving_at__isnull=True)
+        now = set(here.filter(did__in=self.members_before).values_list("did", flat=True))
+        for did, before in self.members_before.items():
+            if before != (did in now):
+                action = "joined" if did in now else self.ways_out[did]
+                actor = self.actor if action != "left" else did
+                carry_hint(membership_hint(convo_id=convo_id, did=did, action=action, actor=actor, epoch=self.epoch))
+
+
+def changes_of(convo: Convo) -> Changes:
+    """Those of the transaction under way, which holds the convo."""
+    held: Changes | None = vars(convo).get("roster_changes")
+    if held is None:
+        held = Changes(convo, convo.epoch, _author_of_last_entry(convo))
+        vars(convo)["roster_changes"] = held
+        transaction.on_commit(held.tell, robust=True)
+    return held
+
+
+def _author_of_last_entry(convo: Convo) -> str | None:
+    """Who sent the commit that changes the roster; a roster that is changed without one has no author."""
+    mine = Message.objects.filter(convo=convo, seq=convo.last_seq, transaction=THIS_TRANSACTION)
+    return mine.values_list("sender_did", flat=True).first() or None
