@@ -8,3 +8,11 @@ class FutureCursor(XrpcError):
 
 class OutdatedCursor(XrpcError):
     status = 410
+
+    def __init__(self) -> None:
+        super().__init__("What follows the cursor is no longer kept in full.")
+
+
+class ConsumerTooSlow(XrpcError):
+    def __init__(self) -> None:
+        super().__init__("The stream is read too slowly; come back with the last cursor.")

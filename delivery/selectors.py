@@ -1,6 +1,8 @@
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Max, Min, Q, QuerySet
+from django.db.models.functions import Greatest
 
 from delivery.models import Mailbox
 
@@ -14,11 +16,22 @@ class Span:
     last_seq: int | None
 
 
-def _mailboxes(*, did: str, device_id: str | None) -> QuerySet[Mailbox]:
-    mine = Mailbox.objects.filter(did=did)
-    if device_id is not None:
-        mine = mine.filter(device_id__in=[device_id, ""])
-    return mine
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads: a device or a whole account, in one convo or in all of theirs."""
+
+    did: str
+    device_id: str | None = None
+    convo_id: str | None = None
+
+
+Row = tuple[str, str, str, int, int | None]
+
+
+def mailboxes_of(*, convo_id: str, did: str, device_id: str | None) -> QuerySet[Mailbox]:
+    """Every mailbox of a device in a convo, or of any device of the account; ended ones too."""
+    mine = Mailbox.objects.filter(convo_id=convo_id, did=did)
+    return mine if device_id is None else mine.filter(device_id__in=[device_id, ""])
 
 
 def readable_spans(*, did: str, device_id: str | None, convo_id: str | None = None) -> list[Span]:
@@ -27,13 +40,50 @@ def readable_spans(*, did: str, device_id: str | None, convo_id: str | None = No
     A span that has ended stays readable until it is acknowledged: what was accepted while a device was a
     member reaches it even after its removal.
     """
-    mine = _mailboxes(did=did, device_id=device_id).filter(
+    reader = Reader(did, device_id, convo_id)
+    return spans_of([reader])[reader]
+
+
+def spans_of(readers: Iterable[Reader]) -> dict[Reader, list[Span]]:
+    """The same for many at once: two questions however many they are."""
+    wanted = set(readers)
+    in_one = {reader for reader in wanted if reader.convo_id is not None}
+    found: dict[tuple[str, str | None], list[Row]] = {}
+    for some, narrow in ((in_one, True), (wanted - in_one, False)):
+        for row in _rows(some, narrow=narrow) if some else ():
+            found.setdefault((row[0], row[2] if narrow else None), []).append(row)
+    return {reader: _spans(reader, found.get((reader.did, reader.convo_id), [])) for reader in wanted}
+
+
+def read_marks(*, did: str, convo_ids: Sequence[str]) -> dict[str, int]:
+    """How far an account has read in each of these convos; what came before its time counts as read."""
+    mine = Mailbox.objects.filter(did=did, convo_id__in=convo_ids, closed_at__isnull=True).order_by()
+    marks = mine.values_list("convo_id").annotate(Max("read_seq"), Min("first_seq"))
+    return {convo_id: max(read, first - 1) for convo_id, read, first in marks}
+
+
+def _rows(readers: Iterable[Reader], *, narrow: bool) -> Sequence[Row]:
+    owed = Q(last_seq__isnull=True) | Q(acked_seq__lt=F("last_seq"), first_seq__lte=F("last_seq"))
+    mine = Mailbox.objects.filter(owed, did__in={reader.did for reader in readers})
+    if narrow:
+        mine = mine.filter(convo_id__in={reader.convo_id for reader in readers})
+    ordered = mine.order_by("convo_id", "first_seq")
+    return list(ordered.values_list("did", "device_id", "convo_id", "first_seq", "last_seq"))
+
+
+def _spans(reader: Reader, rows: Sequence[Row]) -> list[Span]:
+    devices = {reader.device_id, ""}
+    mine = [row for row in rows if reader.device_id is None or row[1] in devices]
+    return _merged([Span(convo_id, first, last) for _, _, convo_id, first, last in mine])
+
+
+def acknowledged_by_all(convo_id: str) -> int | None:
+    """The last entry of a convo that every device has which is owed it; None when nobody is owed anything."""
+    owed = Mailbox.objects.filter(convo_id=convo_id).filter(
         Q(last_seq__isnull=True) | Q(acked_seq__lt=F("last_seq"), first_seq__lte=F("last_seq"))
     )
-    if convo_id is not None:
-        mine = mine.filter(convo_id=convo_id)
-    rows = mine.order_by("convo_id", "first_seq").values_list("convo_id", "first_seq", "last_seq")
-    return _merged([Span(*row) for row in rows])
+    passed: int | None = owed.aggregate(passed=Min(Greatest("acked_seq", F("first_seq") - 1)))["passed"]
+    return passed
 
 
 def _merged(spans: list[Span]) -> list[Span]:

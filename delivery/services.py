@@ -1,12 +1,43 @@
 """All that conversations may call: plain values in, nothing but rows and hints out."""
 
-from django.db import transaction
+import hashlib
+import re
+from collections.abc import Mapping
+
+from django.db import connection, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
-from delivery import hub
+from catbird_mls.xrpc.errors import InvalidRequest
+from delivery import hub, nudges
+from delivery.courier import courier
 from delivery.hub import Hint
-from delivery.models import Dispatch, Mailbox
+from delivery.marks import acknowledge, mark_read
+from delivery.models import Dispatch, Mailbox, Nudge, Platform, PushToken
+from delivery.nudges import note_contact
 from delivery.tasks import fan_out
+from delivery.tickets import issue_ticket
+
+__all__ = [
+    "acknowledge",
+    "announce_entries",
+    "carry_hint",
+    "close_mailbox",
+    "drop_push_tokens",
+    "issue_ticket",
+    "keep_push_token",
+    "mark_read",
+    "note_contact",
+    "nudge_device",
+    "open_mailbox",
+    "ring_again",
+    "schedule_delivery",
+]
+
+# What providers hand out: hexadecimal from Apple, some other printable text from the rest.
+TOKEN_FORMS = {Platform.IOS: re.compile(r"[0-9a-fA-F]{32,400}")}
+OTHER_TOKEN_FORM = re.compile(r"[!-~]{16,2048}")
+FINGERPRINT_LENGTH = 12
 
 
 def open_mailbox(*, convo_id: str, did: str, device_id: str, first_seq: int) -> None:
@@ -33,16 +64,60 @@ def schedule_delivery(*, convo_id: str, seq: int) -> None:
     assert transaction.get_connection().in_atomic_block
     Dispatch.objects.create(convo_id=convo_id, seq=seq)
     # Named functions rather than partials: Django's report of a failing callback needs a __qualname__.
-    transaction.on_commit(lambda: fan_out.delay(convo_id), robust=True)
+    transaction.on_commit(lambda: courier.nudge(convo_id, fan_out.delay), robust=True)
     transaction.on_commit(lambda: hub.ring(convo_id, seq), robust=True)
+
+
+def announce_entries(entries: Mapping[str, int]) -> None:
+    """What has just been written, by the last entry of each convo, is nudged and rung for; waits for nobody."""
+    for convo_id, seq in entries.items():
+        courier.nudge(convo_id, fan_out.delay)
+        hub.ring(convo_id, seq)
 
 
 def ring_again(convo_id: str) -> None:
     """Look once more whether everything of a convo is carried, and wake whoever is connected."""
-    transaction.on_commit(lambda: fan_out.delay(convo_id), robust=True)
+    transaction.on_commit(lambda: courier.nudge(convo_id, fan_out.delay), robust=True)
     transaction.on_commit(lambda: hub.ring(convo_id, 0), robust=True)
 
 
 def carry_hint(hint: Hint) -> None:
     """Tell whoever is connected, once the transaction has ended well."""
     transaction.on_commit(lambda: hub.announce(hint), robust=True)
+
+
+def keep_push_token(*, did: str, device_id: str, platform: str, token: str) -> None:
+    """From now on the device is pushed to by this token, and no other device is. Twice changes nothing."""
+    if not TOKEN_FORMS.get(Platform(platform), OTHER_TOKEN_FORM).fullmatch(token):
+        raise InvalidRequest("pushToken: not a token of this platform.")
+    kept = (token.lower() if platform == Platform.IOS else token).encode()
+    fingerprint = hashlib.sha256(kept).hexdigest()[:FINGERPRINT_LENGTH]
+    with transaction.atomic(durable=True):
+        _lock_token(fingerprint)
+        same = PushToken.objects.filter(platform=platform, token=kept)
+        if same.filter(did=did, device_id=device_id).exists():
+            return
+        same.delete()
+        renewed = {"token": kept, "fingerprint": fingerprint, "registered_at": Now(), "pushed_at": None, "outcome": ""}
+        PushToken.objects.update_or_create(did=did, device_id=device_id, platform=platform, defaults=renewed)
+
+
+def drop_push_tokens(*, did: str, device_id: str) -> None:
+    """The device is pushed to no more."""
+    with transaction.atomic(durable=True):
+        PushToken.objects.filter(did=did, device_id=device_id).delete()
+        Nudge.objects.filter(did=did, device_id=device_id).delete()
+
+
+def nudge_device(*, did: str, device_id: str, quiet: bool = False) -> None:
+    """Have a device pushed to, though no entry waits for it; an empty id stands for all of the account.
+
+    Quiet is for what its client does by itself and no person needs to see.
+    """
+    nudges.nudge_device(did=did, device_id=device_id, quiet=quiet)
+
+
+def _lock_token(fingerprint: str) -> None:
+    # Rows cannot be locked before they exist: two devices that register one token take turns.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [f"push token {fingerprint}"])
