@@ -67,6 +67,8 @@ POSTGRES_OPTIONS = {
     "max_connections": "200",
     "shared_buffers": "128MB",
     "autovacuum": "on",
+    # With workers of its own for reading, PostgreSQL 18 may hang in recovery when two of them were killed in a row.
+    "io_method": "sync",
     "password_encryption": "scram-sha-256",
     "lc_messages": "C",
     "timezone": "UTC",

@@ -139,17 +139,24 @@ def python_command(name: str, *argv: str, pass_fds: tuple[int, ...] = ()) -> Com
 def web_children(listener: int) -> list[Child]:
     argv = ["uvicorn", "catbird_mls.asgi:application", "--fd", str(listener), "--no-access-log"]
     argv += ["--timeout-graceful-shutdown", str(STREAMS_CLOSE_SECONDS)]
+    # Ciphertext does not get smaller, and compressing costs every open stream more memory than the stream itself.
+    argv += ["--ws-per-message-deflate", "false"]
     numbers = range(1, settings.CATBIRD_WEB_PROCESSES + 1)
     return [kept(python_command(f"web-{number}", *argv, pass_fds=(listener,))) for number in numbers]
 
 
 def task_children(data: Path) -> list[Child]:
     celery = ["celery", "-A", "catbird_mls"]
-    worker = ["worker", "--pool", "prefork", "--concurrency", str(settings.CATBIRD_WORKER_PROCESSES)]
-    worker += ["--without-gossip", "--without-mingle", "--loglevel", "INFO"]
+    alike = ["--without-gossip", "--without-mingle", "--loglevel", "INFO"]
+    worker = ["worker", "--pool", "prefork", "--concurrency", str(settings.CATBIRD_WORKER_PROCESSES), *alike]
+    pusher = ["worker", "--pool", "solo", "--queues", "push", "--hostname", "push@%h", *alike]
     # Without a pid file, which would outlive a killed beat and keep the next from starting.
     beat = ["beat", "--schedule", str(data / "beat-schedule"), "--pidfile", "", "--loglevel", "INFO"]
-    return [kept(python_command("worker", *celery, *worker)), kept(python_command("beat", *celery, *beat))]
+    children = [kept(python_command("worker", *celery, *worker)), kept(python_command("beat", *celery, *beat))]
+    if settings.PUSH_PLATFORMS:
+        children[0] = kept(python_command("worker", *celery, *worker, "--exclude-queues", "push"))
+        children.append(kept(python_command("pusher", *celery, *pusher)))
+    return children
 
 
 def kept(command: Command) -> Child:
@@ -174,10 +181,15 @@ def listen(host: str, port: int) -> socket.socket:
     give_up = time.monotonic() + PORT_PATIENCE_SECONDS
     while True:
         try:
-            return socket.create_server((host, port), family=family, backlog=BACKLOG)
+            listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
         except OSError as error:
             if time.monotonic() > give_up:
                 raise Refused(f"cannot listen on {host} port {port}: {error.strerror}") from error
+        else:
+            # Handed down to every connection. The web server takes an inherited socket for a local one and does not
+            # ask for it, and answers then wait forty milliseconds for an acknowledgement.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return listener
         time.sleep(LOOK_SECONDS)
 
 

@@ -35,13 +35,17 @@ PAGES = {
     "spent_in_convo": "conversations_convo",
     "device_id": "keypackages_device",
     "spent_by_device": "keypackages_device",
+    "committer_device_id": "keypackages_device",
 }
 
 NAVIGATION = {
     "When something is wrong": {
         "Welcomes": "keypackages_welcome",
         "Re-adding requests": "conversations_readditionrequest",
+        "GroupInfo requests": "conversations_groupinforequest",
+        "Refusals": "journal_refusal",
         "Dispatches": "delivery_dispatch",
+        "Push nudges": "delivery_nudge",
     },
     "Directory": {
         "Devices": "keypackages_device",
@@ -54,13 +58,19 @@ NAVIGATION = {
         "Conversations": "conversations_convo",
         "Members": "conversations_member",
         "Messages": "conversations_message",
+        "Epochs": "conversations_epoch",
+        "Bans": "conversations_ban",
         "Group states": "conversations_groupstate",
         "Proposals": "conversations_proposal",
         "Answers": "conversations_answer",
         "Addition claims": "conversations_additionclaim",
         "Attempts to come back": "conversations_rejoinattempt",
     },
-    "Delivery": {"Mailboxes": "delivery_mailbox", "Envelopes": "delivery_envelope"},
+    "Delivery": {
+        "Mailboxes": "delivery_mailbox",
+        "Envelopes": "delivery_envelope",
+        "Push tokens": "delivery_pushtoken",
+    },
     "Staff": {
         "Users": "auth_user",
         "Groups": "auth_group",

@@ -11,8 +11,6 @@ from catbird_mls.xrpc.errors import InvalidRequest, PayloadTooLarge
 
 
 class JsonParser(parsers.BaseParser):
-    """A JSON object; ``null`` counts as absent, because clients of both kinds exist."""
-
     media_type = "*/*"
 
     def parse(
@@ -21,13 +19,18 @@ class JsonParser(parsers.BaseParser):
         body = stream.read(settings.REQUEST_MAX_BYTES + 1)
         if len(body) > settings.REQUEST_MAX_BYTES:
             raise PayloadTooLarge(f"A request body is at most {settings.REQUEST_MAX_BYTES} bytes.")
-        try:
-            given = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            raise InvalidRequest("The body is not valid JSON.") from None
-        if not isinstance(given, dict):
-            raise InvalidRequest("The body must be a JSON object.")
-        return {name: value for name, value in given.items() if value is not None}
+        return read_object(body)
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """A JSON object; ``null`` counts as absent, because clients of both kinds exist."""
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise InvalidRequest("The body is not valid JSON.") from None
+    if not isinstance(given, dict):
+        raise InvalidRequest("The body must be a JSON object.")
+    return {name: value for name, value in given.items() if value is not None}
 
 
 class JsonRenderer(renderers.BaseRenderer):

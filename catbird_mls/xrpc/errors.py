@@ -1,6 +1,9 @@
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
+
+STABLE_CODE = re.compile(r"[a-z_]+\.[a-z_]+")
 
 
 class XrpcError(Exception):
@@ -18,6 +21,12 @@ class XrpcError(Exception):
         super().__init__(message)
         self.message = message
         self.extra = extra
+
+    @property
+    def code(self) -> str:
+        """The stable code of the rule that was broken, with which the message then begins; else the name."""
+        code, colon, _ = self.message.partition(":")
+        return code if colon and STABLE_CODE.fullmatch(code) else type(self).__name__
 
     def body(self) -> dict[str, Any]:
         return {"error": type(self).__name__, "message": self.message, **self.extra}
@@ -65,9 +74,9 @@ class PayloadTooLarge(XrpcError):
 class RateLimitExceeded(XrpcError):
     status = 429
 
-    def __init__(self, message: str, *, retry_after: int) -> None:
+    def __init__(self, message: str, *, retry_after: int, limits: Mapping[str, str] = MappingProxyType({})) -> None:
         super().__init__(message)
-        self.headers = {"Retry-After": str(retry_after)}
+        self.headers = {"Retry-After": str(retry_after), **limits}
 
 
 class NotEnoughResources(XrpcError):

@@ -23,6 +23,17 @@ def decode_base64(text: str) -> bytes:
     return base64.b64decode(raw + b"=" * (-len(raw) % 4), validate=True)
 
 
+def quick_bytes(value: Any) -> bytes | None:
+    """Bytes in the lexicon's own form, standard and padded; None leaves them to ``BytesField``."""
+    text = value.get("$bytes") if isinstance(value, dict) else value
+    if not isinstance(text, str) or not text:
+        return None
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        return None
+
+
 def base64_text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 

@@ -1,20 +1,22 @@
 """Numbers one process works out for the whole service, kept on the bus for whoever is asked for them.
 
-A job reads them from the database, in whatever process or container; ``/metrics`` shows the last ones with
-their age. They are all replaced together, and forgotten when nothing has replaced them for a day.
+A job of each app reads them from the database, in whatever process or container; ``/metrics`` shows the last
+ones with their age. Those of an app are all replaced together, and forgotten when nothing has replaced them for
+a day.
 """
 
 import time
+from typing import Literal, get_args
 
 import msgspec
 import redis
-from django.conf import settings
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+
+from catbird_mls.xrpc.bus import impatient_bus
 
 KEY = "catbird:readings"
 KEPT_SECONDS = 86_400
-PATIENCE_SECONDS = 1
+
+App = Literal["keypackages", "delivery"]
 
 
 class Gauge(msgspec.Struct, frozen=True, tag=True):
@@ -45,23 +47,26 @@ class Kept(msgspec.Struct, frozen=True):
     readings: list[Reading]
 
 
-def keep_readings(readings: list[Reading]) -> None:
-    """From now on these are shown, and no earlier ones."""
+def keep_readings(readings: list[Reading], *, of: App = "keypackages") -> None:
+    """From now on these are shown, and no earlier ones of the app."""
     with _bus() as bus:
-        bus.set(KEY, msgspec.json.encode(Kept(time.time(), readings)), ex=KEPT_SECONDS)
+        bus.set(f"{KEY}:{of}", msgspec.json.encode(Kept(time.time(), readings)), ex=KEPT_SECONDS)
 
 
 def kept_readings() -> Kept | None:
-    """The last readings; None when there are none, when the bus is down, or when another version wrote them."""
+    """The last readings of all apps, as old as the oldest of them.
+
+    None when there are none, when the bus is down, or when another version wrote them.
+    """
     try:
         with _bus() as bus:
-            text = bus.get(KEY)
-        return None if text is None else msgspec.json.decode(text, type=Kept)
+            texts = bus.mget([f"{KEY}:{app}" for app in get_args(App)])
+        kept = [msgspec.json.decode(text, type=Kept) for text in texts if text is not None]
     except (redis.RedisError, msgspec.MsgspecError):
         return None
+    if not kept:
+        return None
+    return Kept(min(one.at for one in kept), [reading for one in kept for reading in one.readings])
 
 
-def _bus() -> redis.Redis:
-    # Asked once: whoever asks again soon is a scraper with little patience.
-    once, wait = Retry(NoBackoff(), 0), PATIENCE_SECONDS
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=wait, socket_connect_timeout=wait, retry=once)
+_bus = impatient_bus

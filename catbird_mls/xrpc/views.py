@@ -1,11 +1,13 @@
 """Procedure and Query: authenticate, validate, call one function, answer; and the one error renderer."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any, ClassVar
 
 import orjson
+import psycopg
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework import exceptions, serializers
@@ -19,8 +21,10 @@ from catbird_mls.xrpc.errors import (
     InternalServerError,
     InvalidRequest,
     MethodNotImplemented,
+    NotEnoughResources,
     XrpcError,
 )
+from catbird_mls.xrpc.limits import LimitState, named_device, named_items, require_allowed
 from catbird_mls.xrpc.meters import count_call, count_unknown_method
 
 logger = logging.getLogger(__name__)
@@ -45,11 +49,34 @@ class Endpoint(APIView):
     def handle(self, caller: Caller, **given: Any) -> Mapping[str, Any]:
         raise NotImplementedError
 
-    def answer(self, request: Request, data: Any) -> Response:
-        caller = authenticate(request.headers.get("Authorization"), self.nsid)
-        given = self.Input(data=data)
+    @staticmethod
+    def quick(given: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The input read at once when it is as clients send it; None leaves it to ``Input``."""
+        return None
+
+    @staticmethod
+    async def handle_swiftly(desk: Any, caller: Caller, **given: Any) -> Mapping[str, Any] | None:
+        """The answer of a method that the front lists, in the event loop; None leaves the call to the view."""
+        return None
+
+    def answer(self, request: Request, data: Callable[[], Any]) -> Response:
+        """Who is calling comes before what is asked, so that strangers do not have bodies parsed."""
+        caller, left, asked = self._admit(request, data)
+        given = self.Input(data=asked)
         given.is_valid(raise_exception=True)
-        return Response(without_nulls(self.handle(caller, **given.validated_data)))
+        return Response(without_nulls(self.handle(caller, **given.validated_data)), headers=left.headers)
+
+    def _admit(self, request: Request, data: Callable[[], Any]) -> tuple[Caller, LimitState, Any]:
+        """A call that the front has let in is not counted again, and its token has been spent by that."""
+        admitted: tuple[Caller, LimitState] | None = getattr(request._request, "admitted", None)
+        if admitted is not None:
+            return *admitted, data()
+        address = request.META.get("REMOTE_ADDR")
+        header = request.headers.get("Authorization")
+        caller = authenticate(header, self.nsid, procedure=self.verb == "POST", address=address)
+        asked = data()
+        left = require_allowed(caller, self.nsid, device=named_device(asked), items=named_items(asked))
+        return caller, left, asked
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Response:
         raise InvalidRequest(f"{self.nsid} is called with {self.verb}.")
@@ -59,14 +86,14 @@ class Procedure(Endpoint):
     verb = "POST"
 
     def post(self, request: Request) -> Response:
-        return self.answer(request, request.data)
+        return self.answer(request, lambda: request.data)
 
 
 class Query(Endpoint):
     verb = "GET"
 
     def get(self, request: Request) -> Response:
-        return self.answer(request, request.query_params)
+        return self.answer(request, lambda: request.query_params)
 
 
 def without_nulls(value: Any) -> Any:
@@ -80,16 +107,24 @@ def without_nulls(value: Any) -> Any:
 
 def render_error(error: Exception, context: Mapping[str, Any]) -> Response:
     """Every refusal as ``{"error": Name, "message": sentence}``; anything unforeseen as a 500 without detail."""
+    known = known_error(error)
+    return Response(known.body(), status=known.status, headers=known.headers)
+
+
+def known_error(error: Exception) -> XrpcError:
+    """What the caller is told of an error; the unforeseen ones are logged."""
     known = _as_xrpc_error(error)
     if known is None:
-        logger.error("unhandled error view=%s", type(context["view"]).__name__, exc_info=error)
+        logger.error("unhandled error", exc_info=error)
         known = InternalServerError("Something went wrong on our side.")
-    return Response(known.body(), status=known.status, headers=known.headers)
+    return known
 
 
 def _as_xrpc_error(error: Exception) -> XrpcError | None:
     if isinstance(error, XrpcError):
         return error
+    if isinstance(error, OperationalError | psycopg.OperationalError):
+        return NotEnoughResources("The database cannot be reached; ask again in a moment.")
     if isinstance(error, exceptions.ValidationError):
         return InvalidRequest(first_reason(error.detail))
     if isinstance(error, exceptions.APIException) and error.status_code < 500:
