@@ -8,15 +8,15 @@ import httpx
 
 from catbird import membership, packages
 from catbird.auth import Auth
-from catbird.catchup import SyncReport, sync_all
+from catbird.catchup import SyncReport, recover, sync_all
 from catbird.conversation import Conversation
 from catbird.errors import CatbirdError
 from catbird.listening import listen_to_all
 from catbird.methods import Methods
-from catbird.rows import Message
+from catbird.rows import ExternalSender, Message
 from catbird.session import Session
 from catbird.store import Store
-from catbird.wire import Json
+from catbird.wire import Json, basic_identity, decode
 from catbird.xrpc import Xrpc
 
 
@@ -76,7 +76,7 @@ class Client:
                 signature_key=self.session.engine.signer.public,
                 key_packages=items,
             )
-            self.session.registered(str(answer["deviceId"]), name)
+            self.session.registered(str(answer["deviceId"]), name, _external_sender(answer))
         return Device(
             self.device_id, self.session.device.name or name, self.session.device.device_uuid, packages.TARGET
         )
@@ -125,12 +125,30 @@ class Client:
         return Conversation(self.session, convo_id)
 
     async def sync(self) -> SyncReport:
-        """Join what this device was added to, send what waits, read every log to its end."""
+        """Join what this device was added to, send what waits, read every log to its end.
+
+        Convos this device has lost are come back into; the first sync also asks the server for those this
+        device does not even know.
+        """
         return await sync_all(self.session)
+
+    async def recover(self) -> SyncReport:
+        """Come back into every convo where this device should be and is not, by its own commit or a member's.
+
+        The first sync and every new connection of a listener do so by themselves.
+        """
+        return await recover(self.session)
 
     def listen(self) -> AsyncGenerator[Message, None]:
         """Messages of all convos as they come, new convos included."""
         return listen_to_all(self.session)
+
+
+def _external_sender(answer: Json) -> ExternalSender | None:
+    """Who the server is in groups; None for one that proposes nothing."""
+    if (sender := answer.get("externalSender")) is None:
+        return None
+    return ExternalSender(basic_identity(decode(sender["credential"])), decode(sender["signatureKey"]))
 
 
 def _device(info: Json) -> Device:

@@ -114,11 +114,16 @@ async def settle_proposals(session: Session, convo_id: str) -> None:
     turn = _turn(session, convo_id)
     if turn is None:
         return
-    if turn:
-        await session.sleep((min(turn, LONGEST_TURN) + session.jitter()) * TURN_SECONDS)
+    await take_turn(session, turn)
     async with session.lock(convo_id):
         if session.convo(convo_id).state is State.OK:
             await commit(session, convo_id, _pending)
+
+
+async def take_turn(session: Session, place: int) -> None:
+    """Wait for those before; the first one does not wait."""
+    if place:
+        await session.sleep((min(place, LONGEST_TURN) + session.jitter()) * TURN_SECONDS)
 
 
 async def settle_in_line(session: Session, convo_id: str) -> None:

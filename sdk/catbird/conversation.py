@@ -6,6 +6,7 @@ from catbird.catchup import catch_up
 from catbird.errors import ConvoInactive
 from catbird.listening import listen
 from catbird.payload import text_payload
+from catbird.recovery import expect
 from catbird.rows import Message, State
 from catbird.session import Session
 
@@ -65,8 +66,9 @@ class Conversation:
     async def send(self, text: str) -> Message:
         """Send a text to everybody in the convo.
 
-        When no answer comes (``Unavailable``, ``RateLimited``, ``CommitLost``), the message is kept and goes
-        out with the next send or sync, under the same id, so that nobody reads it twice.
+        When no answer comes (``Unavailable``, ``RateLimited``, ``CommitLost``), or this device has lost the
+        group (``ConvoInactive`` with state LOST or WAITING), the message is kept and goes out with the next
+        send or sync, under the same id, so that nobody reads it twice.
         """
         if len(text) > TEXT_MAX_CHARACTERS:
             raise ValueError(f"a text has at most {TEXT_MAX_CHARACTERS} characters")
@@ -98,8 +100,16 @@ class Conversation:
         async with self._session.lock(self.id):
             await membership.leave(self._session, self.id)
 
+    async def rejoin(self) -> State:
+        """Come back in, also after having left; says where this device stands then."""
+        async with self._session.lock(self.id):
+            if self.state is not State.OK:
+                expect(self._session, self.id, self.name)
+        await catch_up(self._session, self.id)
+        return self.state
+
     async def sync(self) -> None:
-        """Send what waits, read the log to its end."""
+        """Send what waits, read the log to its end; a convo this device has lost is come back into."""
         await catch_up(self._session, self.id)
 
     async def history(self, *, since: int = 0, limit: int = 100) -> list[Message]:

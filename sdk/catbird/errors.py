@@ -57,6 +57,24 @@ class NotFound(XrpcError):
     names = frozenset({"WelcomeNotFound", "ConvoNotFound"})
 
 
+class GroupInfoUnavailable(XrpcError):
+    """Nobody has given the server what a device needs to come in by itself."""
+
+    names = frozenset({"GroupInfoUnavailable"})
+
+
+class NotAdmin(XrpcError):
+    """Only an admin of the convo may do this."""
+
+    names = frozenset({"NotAdmin"})
+
+
+class TooManyKeyPackages(XrpcError):
+    """The directory has as many packages of this device as it takes."""
+
+    names = frozenset({"TooManyKeyPackages"})
+
+
 class KeyPackageNotFound(XrpcError):
     """A package was spent by somebody else in the meantime; ``hash`` says which."""
 
@@ -92,7 +110,8 @@ class Unavailable(XrpcError):
 
 
 _BRANCHES: tuple[type[XrpcError], ...] = (
-    EpochMismatch, NotMember, Gone, NotFound, KeyPackageNotFound, InvalidCommit, RateLimited, Unavailable,
+    EpochMismatch, NotMember, Gone, NotFound, GroupInfoUnavailable, NotAdmin, TooManyKeyPackages,
+    KeyPackageNotFound, InvalidCommit, RateLimited, Unavailable,
 )  # fmt: skip
 
 

@@ -5,11 +5,14 @@ from contextlib import aclosing, suppress
 from functools import partial
 from typing import TypeVar
 
+from openmls import MlsError
+
 from catbird.catchup import catch_up, sync_all
 from catbird.commits import settle_proposals
 from catbird.errors import CatbirdError, NotMember, RateLimited, Unavailable
 from catbird.events import FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS, Connected, Received, follow
-from catbird.rows import Message, State
+from catbird.helping import help_others
+from catbird.rows import OUTSIDE, Message, State
 from catbird.session import Session
 from catbird.sync import receive
 from catbird.wire import BadAnswer, Entry, entry
@@ -32,8 +35,8 @@ async def listen(session: Session, convo_id: str, since: int | None) -> AsyncGen
                 for message in unseen(session, convo_id, seen):
                     seen = message.seq
                     yield message
-                await _upkeep(session, convo_id)
-                if session.convo(convo_id).state is not State.OK:
+                await _upkeep(session, convo_id, event)
+                if session.convo(convo_id).state is State.GONE:
                     return
     except NotMember:
         await catch_up(session, convo_id)
@@ -65,23 +68,31 @@ def unseen(session: Session, convo_id: str, seen: int) -> list[Message]:
 
 async def _take(session: Session, convo_id: str, event: Connected | Received) -> None:
     announced = _entry(event)
-    if announced is None or announced.convo_id != convo_id:
+    if announced is None or announced.convo_id != convo_id or not _is_active(session, convo_id):
         await catch_up(session, convo_id)
-        return
-    async with session.lock(convo_id):
-        await receive(session, announced)
+    else:
+        await _receive(session, announced)
 
 
 async def _take_any(session: Session, event: Connected | Received) -> list[str]:
     """Take an event of any convo and say which may have something new."""
     announced = _entry(event)
     if announced is None or not _is_active(session, announced.convo_id):
+        session.looked_around = session.looked_around and isinstance(event, Received)
         await sync_all(session)
+        await _help(session, event)
         return [convo.id for convo in session.store.convos()]
+    await _receive(session, announced)
+    await _upkeep(session, announced.convo_id, event)
+    return [announced.convo_id]
+
+
+async def _receive(session: Session, announced: Entry) -> None:
+    """Take an entry; when it shows that this device cannot follow the group any more, come back at once."""
     async with session.lock(announced.convo_id):
         await receive(session, announced)
-    await _upkeep(session, announced.convo_id)
-    return [announced.convo_id]
+    if session.convo(announced.convo_id).state in OUTSIDE:
+        await catch_up(session, announced.convo_id)
 
 
 async def _patiently(session: Session, step: Callable[[], Awaitable[T]]) -> T:
@@ -95,10 +106,19 @@ async def _patiently(session: Session, step: Callable[[], Awaitable[T]]) -> T:
             delay = min(delay * 2, LONGEST_DELAY_SECONDS)
 
 
-async def _upkeep(session: Session, convo_id: str) -> None:
+async def _upkeep(session: Session, convo_id: str, event: Connected | Received) -> None:
     """What cannot be committed is no reason to stop listening; the next event is another occasion."""
     with suppress(CatbirdError):
         await settle_proposals(session, convo_id)
+    if isinstance(event, Received) and event.body.get("convoId") == convo_id:
+        await _help(session, event)
+
+
+async def _help(session: Session, event: Connected | Received) -> None:
+    """Others were asked too, so what fails here is somebody else's to do."""
+    if isinstance(event, Received):
+        with suppress(CatbirdError, MlsError, KeyError):
+            await help_others(session, event)
 
 
 def _is_active(session: Session, convo_id: str) -> bool:

@@ -38,8 +38,11 @@ def new_convo_id() -> str:
 
 def start(session: Session, convo_id: str, name: str, description: str) -> Outgoing:
     """Make the group here, alone in it, and keep the request that tells the server."""
+    sender = session.device.external_sender
+    senders = [(sender.identity, sender.signature_key)] if sender else []
     with session.change() as engine:
-        group = engine.create_group(bytes.fromhex(convo_id))
+        # Listed in the group, the server may propose removals, which is all that members commit of it.
+        group = engine.create_group(bytes.fromhex(convo_id), external_senders=senders)
         request = {
             "groupId": convo_id,
             "idempotencyKey": str(uuid.uuid4()),
@@ -150,7 +153,8 @@ def forget(session: Session, convo_id: str) -> None:
     with session.change() as engine:
         session.store.set_state(convo_id, State.GONE)
         session.store.drop_outbox(convo_id)
-        engine.forget_group(bytes.fromhex(convo_id))
+        if session.has_group(convo_id):
+            engine.forget_group(bytes.fromhex(convo_id))
 
 
 async def join(session: Session, view: Json) -> str | None:
@@ -188,17 +192,26 @@ def _enter(session: Session, convo_id: str, view: Json, answer: Json) -> None:
         group = engine.join(decode(answer["welcome"]), tree)
         if group.group_id.hex() != convo_id:
             raise BadAnswer("the Welcome is for another group")
+        session.store.drop_commits(convo_id)
         session.store.put_convo(ConvoRow(convo_id, name, State.OK, group.epoch, group.epoch, None, True))
 
 
 def _propose_leaving(session: Session, convo_id: str) -> Outgoing:
-    """A SelfRemove where every member understands it, else a Remove of the own leaf."""
-    group = session.scratch_group(convo_id)
-    everybody = all(SELF_REMOVE in member.proposals for member in group.members())
-    proposal = group.propose_self_remove() if everybody else group.propose_leave()
-    request = {"convoId": convo_id, "deviceId": session.device_id, "commit": encode(proposal)}
-    key = str(uuid.uuid4())
-    outgoing = Outgoing(key, convo_id, Kind.LEAVE, "leaveConvo", request, proposal, "", group.epoch)
+    """A SelfRemove where every member understands it, else a Remove of the own leaf.
+
+    A device that has lost the group can propose nothing and just goes; the server has its leaf removed.
+    """
+    proposal = _leaving_proposal(session, convo_id) if session.convo(convo_id).state is State.OK else b""
+    request = {"convoId": convo_id, "deviceId": session.device_id}
+    request |= {"commit": encode(proposal)} if proposal else {}
+    epoch = session.convo(convo_id).epoch
+    outgoing = Outgoing(str(uuid.uuid4()), convo_id, Kind.LEAVE, "leaveConvo", request, proposal, "", epoch)
     with session.store.transaction():
         session.store.put_outgoing(outgoing)
     return outgoing
+
+
+def _leaving_proposal(session: Session, convo_id: str) -> bytes:
+    group = session.scratch_group(convo_id)
+    everybody = all(SELF_REMOVE in member.proposals for member in group.members())
+    return group.propose_self_remove() if everybody else group.propose_leave()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from catbird.wire import Json, as_bytes
+from catbird.wire import Json, as_bytes, encode
 from catbird.xrpc import Xrpc
 
 PAGE_SIZE = 100
@@ -48,6 +48,46 @@ class Methods:
 
     async def get_convos(self, cursor: str | None = None) -> Json:
         return await self.xrpc.query("getConvos", limit=PAGE_SIZE, cursor=cursor)
+
+    async def all_convos(self) -> dict[str, Json]:
+        """Every convo of the account, by its id."""
+        views: dict[str, Json] = {}
+        cursor: str | None = None
+        while True:
+            page = await self.get_convos(cursor)
+            views |= {str(view["groupId"]): view for view in page["conversations"]}
+            cursor = page.get("cursor")
+            if not cursor:
+                return views
+
+    async def get_expected_conversations(self, device_id: str) -> Json:
+        return await self.xrpc.query("getExpectedConversations", deviceId=device_id)
+
+    async def get_group_info(self, convo_id: str) -> Json:
+        return await self.xrpc.query("getGroupInfo", convoId=convo_id)
+
+    async def update_group_info(
+        self, convo_id: str, device_id: str, group_info: bytes, *, epoch: int
+    ) -> Json:
+        body = {
+            "convoId": convo_id,
+            "deviceId": device_id,
+            "groupInfo": encode(group_info),
+            "epoch": epoch,
+        }
+        return await self.xrpc.procedure("updateGroupInfo", body, idempotent=True)
+
+    async def group_info_refresh(self, convo_id: str) -> Json:
+        return await self.xrpc.procedure("groupInfoRefresh", {"convoId": convo_id}, idempotent=True)
+
+    async def rejoin(self, convo_id: str, device_id: str, key_package: str, *, reason: str) -> Json:
+        body = {"convoId": convo_id, "deviceId": device_id, "keyPackage": key_package, "reason": reason}
+        return await self.xrpc.procedure("rejoin", body, idempotent=True)
+
+    async def readdition(self, convo_id: str, device_id: str) -> Json:
+        return await self.xrpc.procedure(
+            "readdition", {"convoId": convo_id, "deviceId": device_id}, idempotent=True
+        )
 
     async def get_welcome(self, convo_id: str, device_id: str) -> Json:
         return await self.xrpc.query("getWelcome", convoId=convo_id, deviceId=device_id)

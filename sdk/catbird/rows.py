@@ -10,14 +10,19 @@ from catbird.wire import Json
 class State(StrEnum):
     """Where this device stands in a convo.
 
-    CREATING until the server has taken the convo, OK while it can act, LOST when only joining anew helps,
-    GONE when it is out; what it has read stays readable in every state.
+    CREATING until the server has taken the convo, OK while it can act, LOST when only coming in anew helps,
+    WAITING when the members were asked to let it in, GONE when it is out; what it has read stays readable in
+    every state.
     """
 
     CREATING = "creating"
     OK = "ok"
     LOST = "lost"
+    WAITING = "waiting"
     GONE = "gone"
+
+
+OUTSIDE = (State.LOST, State.WAITING)
 
 
 class Kind(StrEnum):
@@ -27,6 +32,15 @@ class Kind(StrEnum):
     COMMIT = "commit"
     MESSAGE = "message"
     LEAVE = "leave"
+    REJOIN = "rejoin"
+
+
+@dataclass(frozen=True)
+class ExternalSender:
+    """Who may propose removals in groups that list it: the server, by identity and signature key."""
+
+    identity: bytes
+    signature_key: bytes
 
 
 @dataclass(frozen=True)
@@ -35,11 +49,15 @@ class DeviceRow:
     device_uuid: str
     device_id: str | None
     name: str | None
+    external_sender: ExternalSender | None = None
 
 
 @dataclass(frozen=True)
 class ConvoRow:
-    """``seq`` is the last place applied; None for a device that has joined and read nothing yet."""
+    """``seq`` is the last place applied; None for a device that has joined and read nothing yet.
+
+    ``retry_at`` is the unix second before which a lost convo is not knocked at again.
+    """
 
     id: str
     name: str
@@ -48,6 +66,7 @@ class ConvoRow:
     join_epoch: int
     seq: int | None
     unconfirmed: bool
+    retry_at: int = 0
 
     @property
     def group_id(self) -> bytes:

@@ -1,6 +1,6 @@
 """The tables of one device's file, and the steps from older files to them."""
 
-VERSION = 1
+VERSION = 2
 
 # One statement list a version; a file is brought from its user_version to VERSION in one transaction.
 STEPS: dict[int, tuple[str, ...]] = {
@@ -55,5 +55,10 @@ STEPS: dict[int, tuple[str, ...]] = {
         ) STRICT
         """,
         "CREATE TABLE stream (scope TEXT PRIMARY KEY, cursor TEXT NOT NULL) STRICT",
+    ),
+    2: (
+        "ALTER TABLE device ADD COLUMN sender_identity BLOB",
+        "ALTER TABLE device ADD COLUMN sender_key BLOB",
+        "ALTER TABLE convo ADD COLUMN retry_at INTEGER NOT NULL DEFAULT 0",
     ),
 }

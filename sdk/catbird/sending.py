@@ -7,7 +7,8 @@ from dataclasses import replace
 from catbird.commits import resolve, settle_in_line
 from catbird.errors import CommitLost, ConvoInactive, EpochMismatch, RateLimited, Unavailable, XrpcError
 from catbird.payload import pad
-from catbird.rows import Kind, Message, Outgoing
+from catbird.recovery import notice_loss
+from catbird.rows import OUTSIDE, Kind, Message, Outgoing, State
 from catbird.session import Session
 from catbird.sync import pull
 from catbird.wire import Json, as_bytes
@@ -18,24 +19,28 @@ MAX_ATTEMPTS = 5
 async def send(session: Session, convo_id: str, payload: bytes) -> Message:
     """Keep a message, then encrypt and send it, behind those that wait already.
 
-    Once kept, it goes out with this call or a later sync, always under the same id.
+    Once kept, it goes out with this call or a later sync, always under the same id; in a convo that is lost,
+    once this device has come back.
     """
-    session.require_active(convo_id)
+    notice_loss(session, convo_id)
+    if session.convo(convo_id).state not in OUTSIDE:
+        session.require_active(convo_id)
     message_id = str(uuid.uuid4())
     with session.store.transaction():
         session.store.put_outgoing(_waiting(session, convo_id, message_id, payload.decode()))
-    await resolve(session, convo_id)
-    await flush(session, convo_id)
+    if session.convo(convo_id).state is State.OK:
+        await resolve(session, convo_id)
+        await flush(session, convo_id)
     message = session.store.message(convo_id, message_id)
     if message is None:
-        raise ConvoInactive(f"this device is out of {convo_id}")
+        raise ConvoInactive(f"{convo_id} is {session.convo(convo_id).state} on this device")
     return message
 
 
 async def flush(session: Session, convo_id: str) -> None:
     """Send the waiting messages, oldest first."""
     for outgoing in session.store.outbox(convo_id):
-        if outgoing.kind is Kind.MESSAGE:
+        if outgoing.kind is Kind.MESSAGE and session.convo(convo_id).state is State.OK:
             await _deliver(session, outgoing)
 
 
@@ -49,7 +54,8 @@ async def _deliver(session: Session, outgoing: Outgoing) -> None:
             answer = await session.methods.repeat(outgoing.method, outgoing.request)
         except EpochMismatch:
             await pull(session, outgoing.convo_id)
-            if session.store.outgoing(outgoing.id) is None:
+            convo = session.convo(outgoing.convo_id)
+            if session.store.outgoing(outgoing.id) is None or convo.state is not State.OK:
                 return
             outgoing = _waiting(session, outgoing.convo_id, outgoing.id, outgoing.body)
         except XrpcError as error:

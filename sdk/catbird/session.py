@@ -8,6 +8,7 @@ up.
 
 import asyncio
 import random
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from openmls.client import Group
 
 from catbird.errors import CatbirdError, ConvoInactive, StoreError
 from catbird.methods import Methods
-from catbird.rows import ConvoRow, DeviceRow, State
+from catbird.rows import ConvoRow, DeviceRow, ExternalSender, State
 from catbird.store import Store
 from catbird.xrpc import Sleep
 
@@ -34,11 +35,15 @@ class Session:
         *,
         sleep: Sleep = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
         self.methods = methods
         self.sleep = sleep
         self.jitter = jitter
+        self.clock = clock
+        # Whether the server was asked, since the last connecting, where this device should be.
+        self.looked_around = False
         self.device = _device(store, did)
         self.engine = Engine.load(store.engine())
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -53,9 +58,9 @@ class Session:
             raise CatbirdError("this device is not registered yet")
         return self.device.device_id
 
-    def registered(self, device_id: str, name: str) -> None:
+    def registered(self, device_id: str, name: str, sender: ExternalSender | None = None) -> None:
         with self.store.transaction():
-            self.store.set_registration(device_id, name)
+            self.store.set_registration(device_id, name, sender)
         self.device = _device(self.store, self.did)
 
     def lock(self, convo_id: str) -> asyncio.Lock:
@@ -83,6 +88,9 @@ class Session:
         if convo.state is not State.OK:
             raise ConvoInactive(f"{convo_id} is {convo.state} on this device")
         return convo
+
+    def has_group(self, convo_id: str) -> bool:
+        return bytes.fromhex(convo_id) in self.engine.group_ids()
 
     def group(self, convo_id: str) -> Group:
         """Always asked for anew: an undone change replaces the engine and its groups."""

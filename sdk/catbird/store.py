@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from catbird.errors import StoreError
-from catbird.rows import ConvoRow, DeviceRow, Kind, Message, Outgoing, State
+from catbird.rows import ConvoRow, DeviceRow, ExternalSender, Kind, Message, Outgoing, State
 from catbird.schema import STEPS, VERSION
 
 _OWNER_ONLY = 0o600
-_CONVO = "SELECT id, name, state, epoch, join_epoch, seq, unconfirmed FROM convo "
+_CONVO = "SELECT id, name, state, epoch, join_epoch, seq, unconfirmed, retry_at FROM convo "
 _MESSAGE = "SELECT convo_id, seq, id, epoch, kind, sender, mine, body, created_at FROM message "
 _OUTGOING = "SELECT id, convo_id, kind, method, request, mls, body, epoch FROM outbox "
 
@@ -65,8 +65,8 @@ class Store:
             self._db.execute(f"PRAGMA user_version = {VERSION}")
 
     def device(self) -> DeviceRow | None:
-        row = self._one("SELECT did, device_uuid, device_id, name FROM device")
-        return DeviceRow(*row) if row else None
+        row = self._one("SELECT did, device_uuid, device_id, name, sender_identity, sender_key FROM device")
+        return _device(row) if row else None
 
     def create_device(self, did: str, device_uuid: str, engine: bytes) -> None:
         self._db.execute(
@@ -74,8 +74,11 @@ class Store:
             (did, device_uuid, engine),
         )
 
-    def set_registration(self, device_id: str, name: str) -> None:
-        self._db.execute("UPDATE device SET device_id = ?, name = ?", (device_id, name))
+    def set_registration(self, device_id: str, name: str, sender: ExternalSender | None) -> None:
+        self._db.execute(
+            "UPDATE device SET device_id = ?, name = ?, sender_identity = ?, sender_key = ?",
+            (device_id, name, sender and sender.identity, sender and sender.signature_key),
+        )
 
     def engine(self) -> bytes:
         (state,) = self._db.execute("SELECT engine FROM device").fetchone()
@@ -93,10 +96,11 @@ class Store:
 
     def put_convo(self, convo: ConvoRow) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO convo (id, name, state, epoch, join_epoch, seq, unconfirmed)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (convo.id, convo.name, convo.state, convo.epoch, convo.join_epoch, convo.seq, convo.unconfirmed),
-        )
+            "INSERT OR REPLACE INTO convo (id, name, state, epoch, join_epoch, seq, unconfirmed, retry_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (convo.id, convo.name, convo.state, convo.epoch, convo.join_epoch, convo.seq, convo.unconfirmed,
+             convo.retry_at),
+        )  # fmt: skip
 
     def set_state(self, convo_id: str, state: State) -> None:
         self._db.execute("UPDATE convo SET state = ? WHERE id = ?", (state, convo_id))
@@ -165,6 +169,12 @@ class Store:
     def drop_outgoing(self, outgoing_id: str) -> None:
         self._db.execute("DELETE FROM outbox WHERE id = ?", (outgoing_id,))
 
+    def drop_commits(self, convo_id: str) -> None:
+        """What was made in a copy of the group that is given up; messages go out from the next one."""
+        self._db.execute(
+            "DELETE FROM outbox WHERE convo_id = ? AND kind IN (?, ?)", (convo_id, Kind.COMMIT, Kind.REJOIN)
+        )
+
     def drop_outbox(self, convo_id: str) -> None:
         self._db.execute("DELETE FROM outbox WHERE convo_id = ?", (convo_id,))
 
@@ -209,9 +219,15 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _device(row: Any) -> DeviceRow:
+    did, device_uuid, device_id, name, identity, key = row
+    sender = ExternalSender(identity, key) if key is not None else None
+    return DeviceRow(did, device_uuid, device_id, name, sender)
+
+
 def _convo(row: Any) -> ConvoRow:
-    convo_id, name, state, epoch, join_epoch, seq, unconfirmed = row
-    return ConvoRow(convo_id, name, State(state), epoch, join_epoch, seq, bool(unconfirmed))
+    convo_id, name, state, epoch, join_epoch, seq, unconfirmed, retry_at = row
+    return ConvoRow(convo_id, name, State(state), epoch, join_epoch, seq, bool(unconfirmed), retry_at)
 
 
 def _message(row: Any) -> Message:

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 
 from openmls import MlsError
+from openmls.client import Client as Engine
 from openmls.delivery import peek
 
 from catbird.errors import Gone, NotFound, NotMember
@@ -74,10 +75,14 @@ def apply(session: Session, convo: ConvoRow, entries: tuple[Entry, ...], pulled:
 
 
 def close(session: Session, convo_id: str, state: State) -> None:
-    """Stop acting in a convo, with whatever is on its way; what was read stays."""
+    """Stop acting in a convo; what was read stays.
+
+    What is on its way stays too where this device may come back.
+    """
     with session.store.transaction():
         session.store.set_state(convo_id, state)
-        session.store.drop_outbox(convo_id)
+        if state is State.GONE:
+            session.store.drop_outbox(convo_id)
 
 
 async def _page(session: Session, convo: ConvoRow) -> Json | None:
@@ -165,11 +170,22 @@ class _Mirror:
             self._settle_commit(self._result.lost)
         try:
             _require_content(received)
+            self._require_removal_by_outsider(received)
             self._group.process(received.data)
         except (MlsError, BadPayload):
             self.state = State.LOST if is_commit else self.state
         if not self._group.active:
             self.state = State.GONE
+
+    def _require_removal_by_outsider(self, received: Entry) -> None:
+        """Members commit what is proposed, so nobody but a member may propose to let somebody in."""
+        if received.kind != "proposal" or peek(received.data).sender_type in (None, "member"):
+            return
+        trial = Engine.load(self._engine.state()).group(self._convo.group_id)
+        before = {proposal.reference for proposal in trial.pending_proposals()}
+        trial.process(received.data)
+        if any(one.kind != "remove" for one in trial.pending_proposals() if one.reference not in before):
+            raise BadPayload("somebody outside the group proposes more than a removal")
 
     def _settle_commit(self, outcome: set[str]) -> None:
         if self._commit is not None:

@@ -11,6 +11,8 @@ SUITES = {
     3: "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519",
 }
 
+_BASIC = b"\0\1"
+_NO_SUCH_LENGTH = 3
 _STANDARD_ALPHABET = str.maketrans("-_", "+/")
 
 
@@ -37,6 +39,20 @@ def decode(value: object) -> bytes:
 def as_bytes(data: bytes) -> dict[str, str]:
     """The lexicon type ``bytes``."""
     return {"$bytes": encode(data)}
+
+
+def basic_identity(credential: bytes) -> bytes:
+    """The identity in an encoded basic credential (RFC 9420 section 5.3)."""
+    kind, rest = credential[:2], credential[2:]
+    if kind != _BASIC or not rest or rest[0] >> 6 == _NO_SUCH_LENGTH:
+        raise BadAnswer("a basic credential is expected")
+    # A vector's length (section 2.1.2): the first two bits say how many bytes it takes.
+    width = 1 << (rest[0] >> 6)
+    length = int.from_bytes(rest[:width], "big") & ~(0b11 << (8 * width - 2))
+    identity = rest[width:]
+    if len(rest) < width or len(identity) != length:
+        raise BadAnswer("a credential is cut off or too long")
+    return identity
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,27 @@ async def leaving(stage: Stage) -> str:
     return f"{answer} for Bob at once, one commit to epoch {before + 1}, two leaves remain"
 
 
+async def recovery(stage: Stage) -> str:
+    """Alice's laptop loses all it had, comes back by itself, and what it was is cleared away."""
+    old = stage.laptop.device_id
+    await stage.laptop.close()
+    stage.laptop = await stage.device(ALICE, "alice-laptop-with-an-empty-disk")
+    await stage.laptop.register("laptop")
+    begun = time.monotonic()
+    check_equal((await stage.laptop.sync()).rejoined, [stage.convo_id], "convos come back into")
+    took = time.monotonic() - begun
+    await stage.laptop.delete_device(old)
+    await stage.phone.sync()
+    check_equal(len(stage.on(stage.phone).members), 2, "leaves, without the one of the lost laptop")
+    await stage.on(stage.phone).send("you again")
+    await stage.laptop.sync()
+    check_equal(
+        [message.text for message in await stage.on(stage.laptop).history()], ["you again"], "what it reads"
+    )
+    check_equal(len(stage.authenticators(stage.phone, stage.laptop)), 1, "one group on both devices")
+    return f"in again after {1000 * took:.0f} ms; the server proposed to remove the old leaf, the phone did"
+
+
 async def one_order(stage: Stage) -> str:
     """The log has every place once, and one commit an epoch."""
     page = await stage.phone.session.methods.get_messages(stage.convo_id, stage.phone.device_id, since_seq=0)
@@ -187,5 +208,5 @@ async def one_order(stage: Stage) -> str:
 
 STEPS: list[Step] = [
     registration, creation, new_package, second_device, used_welcome, messages, live, race, newcomer, removal,
-    leaving, one_order,
+    leaving, recovery, one_order,
 ]  # fmt: skip

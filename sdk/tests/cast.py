@@ -48,6 +48,12 @@ def texts(messages: Sequence[Message]) -> list[str | None]:
     return [message.text for message in messages]
 
 
+def forget(convo: Conversation) -> None:
+    """The group is gone from this device, and nothing else."""
+    with convo._session.change() as engine:
+        engine.forget_group(bytes.fromhex(convo.id))
+
+
 async def lunch(cast: Cast) -> tuple[Client, Client, Conversation, Conversation]:
     phone, bob = await cast.device(ALICE, "phone"), await cast.device(BOB, "phone")
     theirs = await phone.create("Lunch", [BOB])

@@ -281,7 +281,7 @@ def test_places_that_stay_empty_are_passed_over(cast: Stage) -> None:
     asyncio.run(scene())
 
 
-def test_a_missing_commit_is_noticed_and_told(cast: Stage) -> None:
+def test_a_missing_commit_is_noticed_and_the_device_comes_back(cast: Stage) -> None:
     async def scene() -> None:
         async with cast() as stage:
             _, bob, hers, his = await lunch(stage)
@@ -290,9 +290,10 @@ def test_a_missing_commit_is_noticed_and_told(cast: Stage) -> None:
             await hers.renew()
             stage.server.convos[hers.id].deleted.add(3)
             report = await bob.sync()
-            assert list(report.failed) == [hers.id]
-            assert his.state is State.LOST
-            assert texts(await his.history()) == ["before"]
+            assert (report.rejoined, report.failed, his.state) == ([hers.id], {}, State.OK)
+            await hers.send("after")
+            await his.sync()
+            assert texts(await his.history()) == ["before", "after"]
 
     asyncio.run(scene())
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from cast import ALICE, BOB, CAROL, Stage, lunch, texts
+from stand_in import Refused
 
 from catbird import ConvoInactive, State, Unavailable, xrpc
 
@@ -197,9 +198,11 @@ def test_a_refused_welcome_is_reported_and_joined_later(cast: Stage) -> None:
             welcomes = stage.server.convos[hers.id].welcomes
             welcome, tree, epoch = welcomes[bob.device_id]
             welcomes[bob.device_id] = (welcome, tree[:-1], epoch)
+            for other_way in ("getGroupInfo", "rejoin"):
+                stage.server.refuse[other_way] = [Refused(403, "Unauthorized")]
             report = await bob.sync()
             assert list(report.failed) == [hers.id]
             welcomes[bob.device_id] = (welcome, tree, epoch)
-            assert (await bob.sync()).joined == [hers.id]
+            assert (await bob.sync()).rejoined == [hers.id]
 
     asyncio.run(scene())

@@ -9,12 +9,14 @@ import pytest
 
 from catbird import DevAuth, StoreError
 from catbird.methods import Methods
-from catbird.rows import ConvoRow, Kind, Message, Outgoing, State
+from catbird.rows import ConvoRow, DeviceRow, ExternalSender, Kind, Message, Outgoing, State
+from catbird.schema import STEPS
 from catbird.session import Session
 from catbird.store import Store
 from catbird.xrpc import Xrpc
 
 CONVO = ConvoRow("00ff", "Lunch", State.OK, 1, 1, None, False)
+SENDER = ExternalSender(b"did:web:localhost", b"key")
 MESSAGE = Message(
     "00ff", 3, "m-3", 1, "text", "did:plc:bob", False, {"text": "hi"}, "2026-01-01T00:00:00.000Z"
 )
@@ -67,16 +69,35 @@ def test_a_file_belongs_to_one_account(path: Path) -> None:
     store.close()
 
 
+def test_a_file_of_the_first_version_is_brought_up_to_date(path: Path) -> None:
+    database = sqlite3.connect(path)
+    for statement in STEPS[1]:
+        database.execute(statement)
+    database.execute("INSERT INTO device VALUES (1, 'did:plc:alice', 'uuid', 'device-1', 'phone', x'00')")
+    database.execute("INSERT INTO convo VALUES ('00ff', 'Lunch', 'ok', 1, 1, NULL, 0)")
+    database.execute("PRAGMA user_version = 1")
+    database.commit()
+    database.close()
+    store = Store(path)
+    assert store.device() == DeviceRow("did:plc:alice", "uuid", "device-1", "phone")
+    assert store.convos() == [CONVO]
+    store.close()
+
+
 def test_rows_come_back_as_they_were(path: Path) -> None:
     store = Store(path)
     with store.transaction():
+        store.create_device("did:plc:alice", "uuid", b"engine")
+        store.set_registration("device-1", "phone", SENDER)
         store.put_convo(CONVO)
+        store.put_convo(replace(CONVO, id="00fe", state=State.WAITING, retry_at=17))
         store.add_message(MESSAGE)
         store.put_outgoing(OUTGOING)
         store.set_cursor("*", "17")
     store.close()
     store = Store(path)
-    assert store.convos() == [CONVO]
+    assert store.device() == DeviceRow("did:plc:alice", "uuid", "device-1", "phone", SENDER)
+    assert store.convos() == [CONVO, replace(CONVO, id="00fe", state=State.WAITING, retry_at=17)]
     assert store.message("00ff", "m-3") == MESSAGE
     assert store.outbox("00ff") == [OUTGOING]
     assert store.cursor("*") == "17"

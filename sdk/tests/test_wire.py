@@ -6,7 +6,7 @@ from openmls.delivery import key_package
 
 from catbird.packages import LIFETIME_SECONDS, choose, make
 from catbird.payload import BadPayload, bucket, pad, read_payload, text_payload, unpad
-from catbird.wire import BadAnswer, Json, as_bytes, decode, encode, entry
+from catbird.wire import BadAnswer, Json, as_bytes, basic_identity, decode, encode, entry
 
 
 @pytest.mark.parametrize("value", ["+/8=", "+/8", "-_8=", "-_8", " +/\n8= ", {"$bytes": "-_8"}])
@@ -23,6 +23,29 @@ def test_what_is_no_base64_is_refused(value: object) -> None:
 def test_bytes_are_written_in_one_spelling() -> None:
     assert encode(b"\xfb\xff") == "+/8="
     assert as_bytes(b"\xfb\xff") == {"$bytes": "+/8="}
+
+
+@pytest.mark.parametrize("identity", [b"", b"d" * 63, b"d" * 64, b"did:web:localhost", b"d" * 20_000])
+def test_the_identity_of_a_credential_is_read_whatever_its_length(identity: bytes) -> None:
+    assert basic_identity(b"\0\1" + vector(identity)) == identity
+
+
+def vector(data: bytes) -> bytes:
+    """RFC 9420 section 2.1.2."""
+    size = len(data)
+    for exponent in range(3):
+        width = 1 << exponent
+        if size < 1 << (8 * width - 2):
+            return (exponent << (8 * width - 2) | size).to_bytes(width, "big") + data
+    raise AssertionError("too long")
+
+
+@pytest.mark.parametrize(
+    "credential", [b"", b"\0\1", b"\0\2\1d", b"\0\1\2d", b"\0\1\1dd", b"\0\1\x40", b"\0\1\xc0d"]
+)
+def test_a_credential_that_is_no_basic_one_is_refused(credential: bytes) -> None:
+    with pytest.raises(BadAnswer):
+        basic_identity(credential)
 
 
 @pytest.mark.parametrize("broken", [{}, {"id": "m"}, {"seq": "x"}])

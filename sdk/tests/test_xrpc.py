@@ -16,7 +16,7 @@ from catbird import (
     Unavailable,
     XrpcError,
 )
-from catbird.errors import xrpc_error
+from catbird.errors import GroupInfoUnavailable, NotAdmin, TooManyKeyPackages, xrpc_error
 from catbird.xrpc import MAX_ATTEMPTS, Xrpc
 
 Answer = httpx.Response | Exception
@@ -144,7 +144,10 @@ def test_a_success_without_an_object_leaves_the_outcome_open(body: bytes) -> Non
         (409, "AlreadyMember", XrpcError),
         (403, "NotMember", NotMember),
         (403, "Unauthorized", XrpcError),
+        (403, "NotAdmin", NotAdmin),
         (404, "WelcomeNotFound", NotFound),
+        (404, "GroupInfoUnavailable", GroupInfoUnavailable),
+        (400, "TooManyKeyPackages", TooManyKeyPackages),
         (404, "", XrpcError),
         (410, "", XrpcError),
         (410, "WelcomeConsumed", Gone),

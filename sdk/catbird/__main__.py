@@ -1,0 +1,5 @@
+import sys
+
+from catbird.cli import main
+
+sys.exit(main())
