@@ -1,8 +1,8 @@
 """The client, and the contract check on every answer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import pytest
@@ -12,6 +12,7 @@ from django.test import Client
 from catbird_mls.xrpc import lexicon
 from catbird_mls.xrpc.auth import mint_development_token
 from catbird_mls.xrpc.errors import GENERIC_NAMES
+from tests.front_way import FrontWay
 
 NAMESPACE = "blue.catbird.mls."
 
@@ -31,22 +32,44 @@ class Answer:
         return self.status, self.body.get("error")
 
 
-class Wire:
-    """Calls methods as a client does and holds every answer against its lexicon."""
+class Way(Protocol):
+    """How a call gets to its answer."""
+
+    def call(
+        self, verb: str, path: str, *, query: Mapping[str, Any], body: bytes, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]: ...
+
+
+class ViewsWay:
+    """Through Django's handler and ``urls.py``."""
 
     def __init__(self) -> None:
         self.client = Client(raise_request_exception=False)
+
+    def call(
+        self, verb: str, path: str, *, query: Mapping[str, Any], body: bytes, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
+        if verb == "GET":
+            response = self.client.get(path, data=query, headers=headers)
+        else:
+            response = self.client.post(path, data=body, content_type="application/json", headers=headers)
+        return response.status_code, response.content
+
+
+class Wire:
+    """Calls methods as a client does and holds every answer against its lexicon."""
+
+    def __init__(self, way: Way | None = None) -> None:
+        self.way = way or ViewsWay()
 
     def call(self, method: str, *, by: str | None, **fields: Any) -> Answer:
         nsid = NAMESPACE + method
         headers = {"Authorization": f"Bearer {mint_development_token(by, nsid=nsid)}"} if by else {}
         if lexicon.kind(nsid) == "procedure":
-            response = self.client.post(
-                f"/xrpc/{nsid}", data=orjson.dumps(fields), content_type="application/json", headers=headers
-            )
+            found = self.way.call("POST", f"/xrpc/{nsid}", query={}, body=orjson.dumps(fields), headers=headers)
         else:
-            response = self.client.get(f"/xrpc/{nsid}", data=fields, headers=headers)
-        answer = Answer(response.status_code, orjson.loads(response.content))
+            found = self.way.call("GET", f"/xrpc/{nsid}", query=fields, body=b"", headers=headers)
+        answer = Answer(found[0], orjson.loads(found[1]))
         _check(nsid, answer)
         return answer
 
@@ -61,9 +84,15 @@ def _check(nsid: str, answer: Answer) -> None:
         assert lexicon.def_violations(NAMESPACE + "defs", "conflictView", answer.body) == []
 
 
-@pytest.fixture
-def wire() -> Wire:
-    return Wire()
+@pytest.fixture(params=["views", "front"])
+def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
+    """Every test that calls a method does so both ways, and both give the same answers."""
+    if request.param == "views" or request.node.get_closest_marker("django_db") is None:
+        yield Wire()
+        return
+    way = FrontWay()
+    yield Wire(way)
+    way.close()
 
 
 OURS = "SELECT tablename FROM pg_tables WHERE tablename ~ '^(conversations|keypackages|delivery)_' ORDER BY 1"

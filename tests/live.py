@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -43,11 +43,22 @@ def environment(**changes: str) -> dict[str, str]:
     return os.environ | {"DATABASE_URL": url, "REDIS_URL": settings.REDIS_URL} | changes
 
 
+def web(application: str = APPLICATION, **changes: str) -> AbstractContextManager[Web]:
+    """What production runs."""
+    argv = ["uvicorn", application, "--log-level", "warning", "--ws-per-message-deflate", "false"]
+    return _serving(argv, changes)
+
+
+def daphne(**changes: str) -> AbstractContextManager[Web]:
+    """What ``runserver`` is."""
+    return _serving(["daphne", APPLICATION, "--verbosity", "0"], changes)
+
+
 @contextmanager
-def web(application: str = APPLICATION, **changes: str) -> Iterator[Web]:
+def _serving(argv: list[str], changes: dict[str, str]) -> Iterator[Web]:
     port = free_port()
-    argv = [sys.executable, "-m", "uvicorn", application, "--port", str(port), "--log-level", "warning"]
-    process = subprocess.Popen(argv, env=environment(**changes))
+    command = [sys.executable, "-m", *argv, "--port", str(port)]
+    process = subprocess.Popen(command, env=environment(**changes))
     try:
         yield Web(_answering(f"http://127.0.0.1:{port}", process), process)
     finally:

@@ -3,11 +3,15 @@
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+from django.conf import settings
 from openmls.client import CommitBundle as MadeCommit
+from openmls.delivery import PublicGroup
 
-from conversations.models import Convo
+from conversations.framing import external_sender
+from conversations.models import Convo, GroupState
 from conversations.selectors import Asking
 from conversations.services import CommitBundle, NewConvo, add_members, create_convo, remove_member
+from conversations.services.tracked import stored_group
 from keypackages.models import Device
 from keypackages.services import confirm_welcome, hand_out_key_packages, register_device, take_welcome
 from tests.devices import SUITE, Phone
@@ -43,14 +47,15 @@ def a_device(phone: Phone, *, packages: int = 2) -> Device:
     return device
 
 
-def a_convo(founder: Phone, *others: Phone, tracked: bool = True) -> Talk:
-    """A convo of these devices, all of them in it and able to read."""
+def a_convo(founder: Phone, *others: Phone, tracked: bool = True, served: bool = False) -> Talk:
+    """A convo of these devices, all of them in it and able to read; a served one lists the server."""
     for phone in (founder, *others):
         if not phone.device_id:
             a_device(phone)
     talk = Talk(uuid4().hex, [founder], tracked)
     group_id = bytes.fromhex(talk.id)
-    group = founder.client.create_group(group_id, private_handshake=not tracked)
+    senders = [(settings.SERVICE_DID.encode(), server_key(founder))] if served else []
+    group = founder.client.create_group(group_id, private_handshake=not tracked, external_senders=senders)
     info = group.group_info(with_tree=True) if tracked else None
     create_convo(
         who=_asking(founder),
@@ -59,6 +64,13 @@ def a_convo(founder: Phone, *others: Phone, tracked: bool = True) -> Talk:
     if others:
         bring_in(talk, founder, *others)
     return talk
+
+
+def server_key(phone: Phone) -> bytes:
+    """The key with which the server proposes removals to groups of this phone."""
+    sender = external_sender(phone.signature_key)
+    assert sender is not None
+    return sender.signature_key
 
 
 def bring_in(talk: Talk, by: Phone, *newcomers: Phone) -> None:
@@ -150,3 +162,8 @@ def packages_of(*phones: Phone) -> list[bytes]:
 def bundle_of(made: MadeCommit) -> CommitBundle:
     """What a device made, as the services take it."""
     return CommitBundle(commit=made.commit, welcomes=[made.welcome] if made.welcome else [], group_info=made.group_info)
+
+
+def stored(talk: Talk) -> PublicGroup:
+    """The public group made again from what the server keeps, proposals of the epoch included."""
+    return stored_group(talk.convo, GroupState.objects.get(convo_id=talk.id)).rebuild()

@@ -17,7 +17,7 @@ from conversations.urls import ENDPOINTS as CONVERSATIONS
 from keypackages.urls import ENDPOINTS as KEYPACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
-APPS = ("catbird_mls", "conversations", "keypackages", "delivery")
+APPS = ("catbird_mls", "conversations", "keypackages", "delivery", "journal")
 ENDPOINTS = [*CONVERSATIONS, *KEYPACKAGES]
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60

@@ -188,7 +188,7 @@ def test_a_long_way_behind_is_told_in_pages(wire: Wire, talk: Talk, monkeypatch:
     ],
 )
 def test_refusals(wire: Wire, talk: Talk, carol: Phone, changes: dict[str, Any], refusal: tuple[int, str]) -> None:
-    by = changes.pop("by", ALICE)
+    by = (changes := dict(changes)).pop("by", ALICE)
     made = given(talk, adding(talk, carol), CAROL) | changes
     with leaves_no_trace():
         answer = wire.call("addMembers", by=by, **made)
@@ -308,3 +308,14 @@ def test_a_key_may_be_rotated_to_the_registered_one_only(wire: Wire, talk: Talk)
     made = bob.group(talk.id).commit(update=True, new_signer=Signer.generate())
     with leaves_no_trace():
         assert wire.call("addMembers", by=BOB, **given(talk, made)).refusal == (400, "InvalidCommit")
+
+
+def test_a_device_installed_anew_leaves_its_old_leaf_to_be_removed(wire: Wire, talk: Talk) -> None:
+    bob = talk.phones[1]
+    anew = Phone(BOB, uuid=bob.uuid)
+    a_device(anew)
+    assert anew.device_id == bob.device_id
+    made = adding(talk, anew)
+    assert wire.call("addMembers", by=ALICE, **given(talk, made, BOB)).status == 200
+    old, new = Member.objects.filter(did=BOB).order_by("leaf_index")
+    assert (old.leaving_at is not None, new.leaving_at, old.left_at) == (True, None, None)

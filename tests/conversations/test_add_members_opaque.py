@@ -101,7 +101,7 @@ def test_a_member_that_is_in_already_is_named(wire: Wire, talk: Talk, bob: Phone
     ],
 )
 def test_refusals(wire: Wire, talk: Talk, bob: Phone, changes: dict[str, Any], refusal: tuple[int, str]) -> None:
-    by = changes.pop("by", ALICE)
+    by = (changes := dict(changes)).pop("by", ALICE)
     made = given(talk, bob) | changes
     with leaves_no_trace():
         assert wire.call("addMembers", by=by, **made).refusal == refusal

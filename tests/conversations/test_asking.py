@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from conversations.models import ReadditionRequest
+from conversations.models import ReadditionRequest, Rollout
+from conversations.rejoining import EXTERNAL_COMMITS
 from conversations.tasks import expire_requests
 from keypackages.models import KeyPackage, Welcome
 from tests.conftest import Answer, Wire, leaves_no_trace
@@ -135,3 +136,10 @@ def test_a_request_that_nobody_answers_is_dropped_after_a_week(wire: Wire, talk:
     ReadditionRequest.objects.update(requested_at=timezone.now() - timedelta(days=8))
     expire_requests.apply(throw=True)
     assert not ReadditionRequest.objects.exists()
+
+
+def test_the_fallback_is_open_where_external_commits_are_switched_off(wire: Wire, talk: Talk) -> None:
+    Rollout.objects.create(name=EXTERNAL_COMMITS, percent=0)
+    assert wire.call("getGroupInfo", by=BOB, convoId=talk.id).refusal == (403, "Unauthorized")
+    assert wire.call("readdition", by=BOB, convoId=talk.id)["requested"] is True
+    assert rejoin(wire, talk).status == 200

@@ -5,6 +5,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from tests.conftest import Wire
 from tests.devices import ALICE, BOB, CAROL, MALLORY, Phone
+from tests.races.threads import at_once, failures, succeeded
 from tests.situations import a_convo, a_device
 
 pytestmark = pytest.mark.django_db
@@ -57,7 +58,7 @@ def test_queries_do_not_grow_with_the_convos(wire: Wire, django_assert_num_queri
     alice = Phone(ALICE)
     for _ in range(3):
         a_convo(alice, Phone(BOB), Phone(CAROL))
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         assert len(listed(wire)) == 3
 
 
@@ -66,3 +67,33 @@ def test_refusals(wire: Wire) -> None:
     assert wire.call("getConvos", by=ALICE, limit=101).refusal == (400, "InvalidRequest")
     assert wire.call("getConvos", by=ALICE, cursor="nonsense").refusal == (400, "InvalidCursor")
     assert wire.call("getConvos", by=None).refusal == (401, "AuthenticationRequired")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_pages_are_complete_while_convos_are_created_by_others_at_the_same_time(wire: Wire) -> None:
+    alice = Phone(ALICE)
+    a_device(alice, packages=6)
+    early = [a_convo(alice).id for _ in range(6)]
+
+    def create() -> list[str]:
+        return [a_convo(Phone(CAROL), alice).id for _ in range(4)]
+
+    results = at_once([lambda: all_pages(wire), create, lambda: all_pages(Wire())])
+    assert failures(results) == []
+    first, made, second = succeeded(results)
+    for pages in (first, second):
+        assert pages[:6] == early
+        assert len(pages) == len(set(pages))
+        assert set(pages[6:]) <= set(made)
+    assert all_pages(wire) == early + made
+
+
+def all_pages(wire: Wire) -> list[str]:
+    found: list[str] = []
+    cursor: dict[str, object] = {}
+    while True:
+        answer = wire.call("getConvos", by=ALICE, limit=1, **cursor)
+        found += [convo["groupId"] for convo in answer["conversations"]]
+        if "cursor" not in answer.body:
+            return found
+        cursor = {"cursor": answer["cursor"]}

@@ -1,6 +1,7 @@
 """blue.catbird.mls.getMessages"""
 
 import pytest
+from pytest_django import DjangoAssertNumQueries
 
 from conversations import shapes
 from conversations.models import Message
@@ -112,3 +113,38 @@ def test_refusals(wire: Wire) -> None:
     assert wire.call("getMessages", by=ALICE, convoId=talk.id, sinceSeq=-1).refusal == (400, "InvalidRequest")
     assert wire.call("getMessages", by=ALICE, convoId=talk.id, cursor="x").refusal == (400, "InvalidCursor")
     assert wire.call("getMessages", by=None, convoId=talk.id).refusal == (401, "AuthenticationRequired")
+
+
+def test_queries_do_not_grow_with_the_page_nor_with_the_log(
+    wire: Wire, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    talk = a_convo(Phone(ALICE), Phone(BOB))
+    write(talk, 30)
+    # The caller's mailboxes, the sizes of the entries, the entries.
+    for fields in ({}, {"limit": 1}, {"limit": 100}, {"sinceSeq": 25}):
+        with django_assert_num_queries(3):
+            seqs(wire, talk, by=BOB, **fields)
+
+
+def test_entries_a_page_has_no_room_for_are_not_read(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    monkeypatch.setattr(shapes, "PAGE_MAX_BYTES", 250)
+    talk = a_convo(Phone(ALICE))
+    write(talk, 5, size=100)
+    with django_assert_num_queries(3) as asked:
+        assert seqs(wire, talk, limit=100) == [1, 2]
+    bodies = [query["sql"] for query in asked.captured_queries if '"body"' in query["sql"]]
+    assert len(bodies) == 1
+    assert "IN (1, 2)" in bodies[0]
+
+
+def test_reading_page_by_page_while_others_write_gets_every_entry_once(wire: Wire) -> None:
+    talk = a_convo(Phone(ALICE))
+    write(talk, 10)
+    seen: list[int] = []
+    while page := seqs(wire, talk, limit=3, sinceSeq=seen[-1] if seen else 0):
+        seen += page
+        if len(seen) < 20:
+            write(talk, 2)
+    assert seen == list(range(1, talk.convo.last_seq + 1))

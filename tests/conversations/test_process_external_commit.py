@@ -11,11 +11,11 @@ from django.utils import timezone
 from openmls.client import CommitBundle
 from prometheus_client import REGISTRY
 
-from conversations.models import Convo, Member, RejoinAttempt, Rollout
+from conversations.models import Convo, Left, Member, RejoinAttempt, Rollout
 from conversations.rejoining import EXTERNAL_COMMITS, external_commits_enabled, verify_can_rejoin
 from tests.conftest import Answer, Wire, everything_written
 from tests.devices import ALICE, BOB, CAROL, MALLORY, Phone
-from tests.situations import Talk, a_convo, a_device, remove, update
+from tests.situations import Talk, a_convo, a_device, bring_in, remove, update
 from tests.wiring import b64
 
 pytestmark = pytest.mark.django_db
@@ -208,9 +208,13 @@ def test_an_admin_that_comes_back_is_an_admin(wire: Wire, talk: Talk) -> None:
     assert Member.objects.get(did=ALICE, left_at__isnull=True).is_admin
 
 
-def test_an_opaque_group_is_not_joined_by_oneself(wire: Wire) -> None:
-    talk = a_convo(Phone(ALICE), Phone(BOB), tracked=False)
-    assert wire.call("getGroupInfo", by=BOB, convoId=talk.id).refusal == (404, "GroupInfoUnavailable")
+def test_an_opaque_group_is_joined_by_what_its_commits_bring(wire: Wire) -> None:
+    talk = a_convo(Phone(ALICE), tracked=False)
+    assert wire.call("getGroupInfo", by=ALICE, convoId=talk.id).refusal == (404, "GroupInfoUnavailable")
+    bring_in(talk, talk.founder, Phone(BOB))
+    assert wire.call("getGroupInfo", by=BOB, convoId=talk.id)["epoch"] == 1
+    made = knock(wire, talk, talk.phones[1])
+    assert come_back(wire, talk, made)["epoch"] == 2
 
 
 def test_every_attempt_leaves_a_row_and_the_sixth_is_too_many(wire: Wire, talk: Talk, settings: LazySettings) -> None:
@@ -242,7 +246,7 @@ def test_what_becomes_of_them_is_counted(wire: Wire, talk: Talk) -> None:
 
 STATES: list[tuple[str, Callable[[Talk], None], bool]] = [
     ("member", lambda talk: None, True),
-    ("leaving", lambda talk: _left(talk, leaving_at=timezone.now()), True),
+    ("leaving", lambda talk: _left(talk, leaving_at=timezone.now(), left_how=Left.LEFT), True),
     ("left 29 days ago", lambda talk: _ended(talk, days=29, how="left"), True),
     ("left 31 days ago", lambda talk: _ended(talk, days=31, how="left"), False),
     ("removed", lambda talk: remove(talk, talk.founder, BOB), False),
@@ -285,3 +289,36 @@ def test_a_wider_rollout_contains_every_narrower_one() -> None:
         assert abs(len(enabled) - 3 * percent) < 30
         before = enabled
     assert len(before) == 300
+
+
+@pytest.mark.parametrize("removed_last", [True, False])
+def test_what_happened_last_decides_whichever_device_it_happened_to(removed_last: bool) -> None:
+    talk = a_convo(Phone(ALICE), Phone(BOB), Phone(BOB, "laptop"))
+    now = timezone.now()
+    left, removed = Member.objects.filter(did=BOB).order_by("-pk" if removed_last else "pk")
+    ended = {"left_seq": 5, "left_epoch": 5}
+    days = (2, 1) if removed_last else (1, 2)
+    Member.objects.filter(pk=left.pk).update(left_at=now - timedelta(days=days[0]), left_how=Left.LEFT, **ended)
+    Member.objects.filter(pk=removed.pk).update(left_at=now - timedelta(days=days[1]), left_how=Left.REMOVED, **ended)
+    assert verify_can_rejoin(talk.convo, BOB) is not removed_last
+
+
+def test_a_lost_race_is_no_attempt(wire: Wire, talk: Talk) -> None:
+    bob = talk.phones.pop(1)
+    for _ in range(6):
+        made = knock(wire, talk, bob)
+        update(talk, talk.founder)
+        assert come_back(wire, talk, made).refusal == (409, "EpochMismatch")
+    assert come_back(wire, talk, knock(wire, talk, bob)).status == 200
+
+
+def test_who_was_let_in_and_asks_again_gets_the_first_answer_however_often(wire: Wire, talk: Talk) -> None:
+    refused = _of_an_unregistered_device(wire, talk)
+    for _ in range(4):
+        assert come_back(wire, talk, refused).status == 403
+    made = knock(wire, talk, talk.phones[1])
+    first = come_back(wire, talk, made, idempotencyKey="k")
+    assert first.status == 200
+    for again in ({"idempotencyKey": "k"}, {}):
+        assert come_back(wire, talk, made, **again).body == first.body
+    assert come_back(wire, talk, refused).refusal == (429, "RateLimitExceeded")

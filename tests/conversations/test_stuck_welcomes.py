@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from conversations.models import Member, ReadditionRequest
 from conversations.services import delete_device
-from conversations.services.mending import ask_for_readding, ring_for_welcomes
+from conversations.services.mending import ask_for_readding, note_epochs, ring_for_welcomes
 from keypackages import stuck
 from keypackages.models import Device, KeyPackage, Welcome
 from keypackages.services import StuckWelcome, confirm_welcome, expire_welcomes, take_welcome
@@ -68,6 +68,7 @@ def convo_moved(talk: Talk) -> None:
     online_since(talk)
     update(talk, talk.founder)
     update(talk, talk.founder)
+    note_epochs()
 
 
 CASES: list[tuple[Callable[[Talk], None], str]] = [

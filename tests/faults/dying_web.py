@@ -7,10 +7,10 @@ from catbird_mls.asgi import application
 from delivery import services
 
 
-def die(convo_id: str) -> None:
+def die(convo_id: str, send: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-services.fan_out.delay = die  # type: ignore[method-assign]  # the seam where the nudge is given
+services.courier.nudge = die  # type: ignore[method-assign]  # the seam where the nudge is given
 
 __all__ = ["application"]

@@ -12,12 +12,15 @@ from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import connection, models
+from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from catbird_mls import staff as pages
 from conversations.models import Message, Rollout
 from conversations.rejoining import EXTERNAL_COMMITS, external_commits_enabled
+from delivery.models import Nudge, PushToken
+from delivery.services import FINGERPRINT_LENGTH
 from keypackages.models import Device, KeyPackage
 from tests.devices import ALICE, BOB, CAROL
 from tests.staff.life import OURS, SECRET, Life, address, kept_bytes
@@ -61,6 +64,38 @@ def test_every_table_has_pages_and_none_shows_bytes(staff: Client, life: Life) -
         assert not [form for form in spelled if form in shown], page
         assert SECRET.decode() not in shown
         assert not re.search(r"memory at 0x|bytes object|&#x27;\\x", shown), page
+
+
+def test_of_a_push_token_only_the_fingerprint_is_shown(staff: Client, life: Life) -> None:
+    row, nudge = PushToken.objects.get(), Nudge.objects.get()
+    token, shown = bytes(row.token).decode(), ""
+    for page in (address(PushToken), address(PushToken, row), address(Nudge), address(Nudge, nudge)):
+        shown += staff.get(page).content.decode()
+    assert row.fingerprint in shown
+    assert token[:FINGERPRINT_LENGTH] not in shown
+
+
+NUDGES: list[tuple[str, dict[str, Any]]] = [
+    ("due", {}),
+    ("failing", {"cause": "apns: 503"}),
+    ("sent", {"due_at": None, "sent_at": Now()}),
+    ("given up", {"due_at": None, "given_up_at": Now(), "cause": "apns: 503"}),
+]
+
+
+@pytest.mark.parametrize(("state", "columns"), NUDGES)
+def test_nudges_are_shown_by_their_state_with_the_cause(
+    staff: Client, life: Life, state: str, columns: dict[str, Any]
+) -> None:
+    Nudge.objects.update(**columns)
+    nudge = Nudge.objects.get()
+    matching = {state, "due"} if state == "failing" else {state}
+    for other in ("due", "failing", "sent", "given up"):
+        page = staff.get(f"{address(Nudge)}?state={other}").content.decode()
+        assert (address(Nudge, nudge) in page) == (other in matching), other
+    page = staff.get(address(Nudge)).content.decode()
+    assert state in page
+    assert columns.get("cause", "") in page
 
 
 def test_every_link_leads_somewhere(staff: Client, life: Life) -> None:

@@ -50,10 +50,23 @@ def test_readiness_and_version() -> None:
 
 
 def test_a_production_with_development_secrets_does_not_start(settings: LazySettings) -> None:
-    settings.PRODUCTION, settings.MESSAGE_TAG_KEY = True, ""
-    assert {one.id for one in checks.production_secrets(None)} == {"catbird.E001", "catbird.E002", "catbird.E003"}
+    settings.PRODUCTION, settings.MESSAGE_TAG_KEY, settings.EXTERNAL_SENDER_SECRETS = True, "", ()
+    found = {one.id for one in checks.production_secrets(None)}
+    assert found == {"catbird.E001", "catbird.E002", "catbird.E003", "catbird.E007"}
+
+
+def test_short_secrets_of_an_external_sender_do_not_start(settings: LazySettings) -> None:
+    settings.EXTERNAL_SENDER_SECRETS = ("x" * 32, "x" * 31)
+    assert [one.id for one in checks.long_secrets(None)] == ["catbird.E008"]
 
 
 def test_limits_that_no_client_could_live_with_do_not_start(settings: LazySettings) -> None:
     settings.CATBIRD_EPOCH_WINDOW, settings.CATBIRD_MAX_MEMBERS = 5, 1
     assert {one.id for one in checks.sensible_limits(None)} == {"catbird.E004", "catbird.E005"}
+
+
+def test_a_production_that_opens_its_network_does_not_start(settings: LazySettings) -> None:
+    settings.CATBIRD_ALLOW_PRIVATE_ADDRESSES = True
+    assert checks.guarded_network(None) == []
+    settings.PRODUCTION = True
+    assert [one.id for one in checks.guarded_network(None)] == ["catbird.E011"]

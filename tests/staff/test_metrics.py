@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
 import pytest
 from django.conf import LazySettings
 from django.db import transaction
@@ -20,6 +22,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from catbird_mls import checks, serve
 from catbird_mls.xrpc import meters, readings
+from conversations.services.mending import note_epochs
+from delivery import fanout
+from delivery import gauges as delivery_gauges
+from delivery.models import Dispatch, Envelope
 from keypackages import stuck
 from keypackages.errors import InvalidKeyPackages, WelcomeConsumed, WelcomeNotFound
 from keypackages.gauges import recompute_gauges
@@ -65,7 +71,8 @@ def _forget_counts() -> None:
     with warnings.catch_warnings():
         # It warns that the files keep what is cleared, which is why they are left behind.
         warnings.simplefilter("ignore", UserWarning)
-        for metric in (meters.KEY_PACKAGES, meters.WELCOME_RETRIEVALS, meters.CALLS, meters.CALL_SECONDS):
+        counted = (meters.KEY_PACKAGES, meters.WELCOME_RETRIEVALS, meters.CALLS, meters.CALL_SECONDS, meters.PUSHES)
+        for metric in (*counted, meters.FAN_OUT_SECONDS, meters.STREAM_EVENTS, meters.BELL_LOSSES):
             metric.clear()
     values.ValueClass.close_all_files()
 
@@ -210,6 +217,24 @@ def test_why_a_welcome_cannot_be_fetched_is_counted(state: State, outcome: str) 
     assert gauge("catbird_welcome_retrievals_total") == {outcome: 1}
 
 
+def test_pushes_are_counted_by_provider_and_outcome() -> None:
+    assert numbers()["catbird_push_total", "given_up", "apns"] == 0
+    for outcome in ("sent", "sent", "gone"):
+        meters.count_push("fcm", outcome)
+    seen = numbers()
+    assert (seen["catbird_push_total", "sent", "fcm"], seen["catbird_push_total", "gone", "fcm"]) == (2, 1)
+    assert (seen["catbird_push_total", "sent", "apns"], seen["catbird_push_total", "retried", "fcm"]) == (0, 0)
+
+
+def test_a_server_with_half_of_apples_credentials_does_not_start(settings: LazySettings) -> None:
+    assert checks.complete_push_credentials(None) == []
+    settings.CATBIRD_APNS_KEY_ID = "ABC123DEFG"
+    (found,) = checks.complete_push_credentials(None)
+    assert found.id == "catbird.E010"
+    assert "CATBIRD_APNS_TOPIC" in found.msg
+    assert "ABC123DEFG" not in found.msg
+
+
 def test_requests_are_counted_by_method_and_status_and_timed(wire: Wire) -> None:
     wire.call("listDevices", by=ALICE)
     wire.call("listDevices", by=ALICE)
@@ -286,6 +311,7 @@ def test_the_directory_as_it_stands_is_shown_with_its_age() -> None:
     add_unjoined(talk, talk.founder, Phone(BOB, "laptop"))
     Welcome.objects.filter(did=CAROL).update(created_at=timezone.now() - timedelta(hours=2))
     Device.objects.filter(pk=carol.device_id).update(last_seen_at=timezone.now())
+    note_epochs()
     readings.keep_readings(recompute_gauges())
     assert gauge("catbird_welcomes") == {"waiting": 2}
     assert gauge("catbird_stuck_welcomes") == {stuck.CONVO_MOVED: 1}
@@ -300,6 +326,47 @@ def test_the_directory_as_it_stands_is_shown_with_its_age() -> None:
     assert 7200 <= seen["catbird_welcome_age_seconds_gsum",] < 7300
     assert 0 <= seen["catbird_readings_age_seconds",] < 60
     assert seen["catbird_stuck_welcomes", stuck.NEVER_CONFIRMED] == 0
+
+
+def test_what_waits_to_be_carried_and_fetched_is_shown() -> None:
+    talk = a_convo(Phone(ALICE), Phone(BOB), Phone(CAROL))
+    Dispatch.objects.update(created_at=timezone.now() - timedelta(minutes=10))
+    recompute = delivery_gauges.recompute_gauges
+    readings.keep_readings(recompute(), of="delivery")
+    assert 600 <= numbers()["catbird_dispatch_lag_seconds", "oldest"] < 660
+    assert fanout.fan_out(talk.id) == 1
+    Envelope.objects.filter(did=BOB).update(created_at=timezone.now() - timedelta(hours=2))
+    readings.keep_readings(recompute(), of="delivery")
+    assert numbers()["catbird_dispatch_lag_seconds", "oldest"] == 0
+    waiting = gauge("catbird_envelopes_waiting_bucket")
+    # The newcomers were not owed the commit that brought them in.
+    assert waiting == dict.fromkeys(("60", "3600", "86400", "604800", "2592000", "+Inf"), 1)
+
+
+def test_the_time_to_an_envelope_is_counted_by_what_set_it_off() -> None:
+    first, second = a_convo(Phone(ALICE), Phone(BOB)), a_convo(Phone(ALICE), Phone(BOB))
+    Dispatch.objects.update(created_at=timezone.now() - timedelta(seconds=20))
+    fanout.fan_out(first.id)
+    assert fanout.sweep() == 1
+    fanout.fan_out(second.id)
+    seen = numbers()
+    for by in ("nudge", "sweep"):
+        assert seen["catbird_fan_out_seconds_count", by] == 1
+        assert (seen["catbird_fan_out_seconds_bucket", by, "10.0"], seen["catbird_fan_out_seconds_sum", by] >= 20) == (
+            0,
+            True,
+        )
+
+
+def test_readings_of_both_apps_are_shown_with_the_age_of_the_older() -> None:
+    readings.keep_readings(recompute_gauges())
+    readings.keep_readings(delivery_gauges.recompute_gauges(), of="delivery")
+    seen = numbers()
+    assert {("catbird_welcomes", "waiting"), ("catbird_dispatch_lag_seconds", "oldest")} <= seen.keys()
+    with readings._bus() as bus:
+        old = readings.Kept(time.time() - 600, delivery_gauges.recompute_gauges())
+        bus.set(f"{readings.KEY}:delivery", msgspec.json.encode(old), ex=60)
+    assert 600 <= numbers()["catbird_readings_age_seconds",] < 660
 
 
 def test_an_empty_directory_has_numbers_too() -> None:
@@ -324,5 +391,5 @@ def test_a_bus_that_is_down_leaves_its_numbers_out(settings: LazySettings) -> No
 
 def test_readings_of_another_version_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     with readings._bus() as bus:
-        bus.set(readings.KEY, '{"readings": [{"type": "Unheard"}], "at": 1}', ex=60)
+        bus.set(f"{readings.KEY}:keypackages", '{"readings": [{"type": "Unheard"}], "at": 1}', ex=60)
     assert ("catbird_readings_age_seconds",) not in numbers()

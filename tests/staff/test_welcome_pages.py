@@ -11,6 +11,7 @@ from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
+from conversations.services.mending import note_epochs
 from keypackages import stuck
 from keypackages.models import Device, KeyPackage, Welcome
 from keypackages.services import WelcomeToSend, confirm_welcome, expire_welcomes, send_welcomes, take_welcome
@@ -90,6 +91,7 @@ def never_online(talk: Talk) -> None:
 
 def convo_moved(talk: Talk) -> None:
     update(talk, talk.founder)
+    note_epochs()
 
 
 def not_asked(talk: Talk) -> None:

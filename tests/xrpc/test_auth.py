@@ -25,7 +25,7 @@ def token(settings: LazySettings, *, key: str | None = None, **changes: Any) -> 
     "changes", [{}, {"lxm": None}, {"sub": ALICE}, {"aud": "did:web:localhost#atproto_mls"}, {"iat": 1, "jti": "x"}]
 )
 def test_a_sound_token_speaks_for_its_issuer(settings: LazySettings, changes: dict[str, Any]) -> None:
-    assert authenticate(token(settings, **changes), NSID).did == ALICE
+    assert authenticate(token(settings, **changes), NSID, procedure=False).did == ALICE
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,13 @@ def test_a_sound_token_speaks_for_its_issuer(settings: LazySettings, changes: di
 )
 def test_refusals(settings: LazySettings, changes: dict[str, Any], refusal: type[Exception]) -> None:
     with pytest.raises(refusal):
-        authenticate(token(settings, **changes), NSID)
+        authenticate(token(settings, **changes), NSID, procedure=False)
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic abc"])
 def test_a_token_is_required(header: str | None) -> None:
     with pytest.raises(AuthenticationRequired):
-        authenticate(header, NSID)
+        authenticate(header, NSID, procedure=False)
 
 
 def test_an_unsigned_token_is_refused(settings: LazySettings) -> None:
@@ -59,22 +59,22 @@ def test_an_unsigned_token_is_refused(settings: LazySettings) -> None:
         {"iss": ALICE, "aud": settings.SERVICE_DID, "exp": int(time.time()) + 60}, None, algorithm="none"
     )
     with pytest.raises(InvalidToken):
-        authenticate(f"Bearer {unsigned}", NSID)
+        authenticate(f"Bearer {unsigned}", NSID, procedure=False)
 
 
 def test_without_a_secret_no_development_token_is_accepted(settings: LazySettings) -> None:
     header = token(settings)
     settings.JWT_SECRET = ""
     with pytest.raises(InvalidToken):
-        authenticate(header, NSID)
+        authenticate(header, NSID, procedure=False)
 
 
 def test_a_minted_token_is_good_for_its_method(capsys: pytest.CaptureFixture[str]) -> None:
     call_command("mint_token", ALICE, "--method", NSID)
     minted = capsys.readouterr().out.strip()
-    assert authenticate(f"Bearer {minted}", NSID).did == ALICE
+    assert authenticate(f"Bearer {minted}", NSID, procedure=False).did == ALICE
     with pytest.raises(InvalidToken):
-        authenticate(f"Bearer {minted}", "blue.catbird.mls.sendMessage")
+        authenticate(f"Bearer {minted}", "blue.catbird.mls.sendMessage", procedure=True)
 
 
 def test_minting_says_what_is_wrong(settings: LazySettings) -> None:
@@ -87,4 +87,4 @@ def test_minting_says_what_is_wrong(settings: LazySettings) -> None:
 
 def test_a_token_ends() -> None:
     with pytest.raises(ExpiredToken):
-        authenticate(f"Bearer {mint_development_token(ALICE, lifetime_seconds=-60)}", NSID)
+        authenticate(f"Bearer {mint_development_token(ALICE, lifetime_seconds=-60)}", NSID, procedure=False)

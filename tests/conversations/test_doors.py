@@ -1,0 +1,153 @@
+"""A GroupInfo that a device can join by is prepared after each commit, and asked for where there is none."""
+
+import base64
+from datetime import timedelta
+
+import pytest
+from django.conf import LazySettings
+from django.db.models import F
+from django.utils import timezone
+
+from conversations import doors
+from conversations.doors import ask_for_group_infos, door_of, regenerate, want_group_info
+from conversations.hints import open_hints
+from conversations.models import Epoch, GroupInfoRequest, GroupState, Member
+from conversations.nudges import regenerate_group_info
+from delivery.hub import Hint
+from tests.conftest import Wire
+from tests.devices import ALICE, BOB, CAROL, Phone
+from tests.situations import Talk, a_convo, bring_in, remove, update
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def talk() -> Talk:
+    return a_convo(Phone(ALICE), Phone(BOB))
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Hint]:
+    """What the members are asked, in order."""
+    hints: list[Hint] = []
+    monkeypatch.setattr(doors, "carry_hint", hints.append)
+    return hints
+
+
+def due() -> None:
+    """The time for the next question has come."""
+    GroupInfoRequest.objects.update(next_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_what_is_prepared_is_what_is_read(talk: Talk) -> None:
+    GroupState.objects.update(checked_at=None)
+    before = door_of(talk.convo)
+    assert before is not None
+    regenerate_group_info(talk.id)
+    regenerate_group_info(talk.id)
+    state = GroupState.objects.get()
+    assert (state.fault, state.checked_at is not None) == ("", True)
+    GroupState.objects.update(group_info=b"somebody else's")
+    again = door_of(talk.convo)
+    assert again is not None
+    assert (again.group_info, again.ratchet_tree) == (before.group_info, before.ratchet_tree)
+    update(talk, talk.founder)
+    now = door_of(talk.convo)
+    assert now is not None
+    assert now.epoch == before.epoch + 1
+    assert now.ratchet_tree == talk.founder.group(talk.id).ratchet_tree()
+
+
+def test_without_a_bus_it_is_read_from_the_database(wire: Wire, talk: Talk, settings: LazySettings) -> None:
+    options = {"socket_timeout": 1, "socket_connect_timeout": 1}
+    backend = "django.core.cache.backends.redis.RedisCache"
+    nowhere = {"BACKEND": backend, "LOCATION": "redis://127.0.0.1:1", "OPTIONS": options}
+    settings.CACHES = {"default": nowhere}
+    regenerate(talk.id)
+    assert wire.call("getGroupInfo", by=BOB, convoId=talk.id)["epoch"] == 1
+
+
+def test_a_group_that_nobody_could_join_is_found_and_its_members_asked(talk: Talk, told: list[Hint]) -> None:
+    GroupState.objects.update(group_info=talk.founder.group(talk.id).commit(update=True).group_info)
+    regenerate(talk.id)
+    fault = GroupState.objects.get().fault
+    assert fault.startswith(("group_info.", "tree."))
+    assert GroupInfoRequest.objects.get().cause == fault
+    assert ask_for_group_infos() == 1
+    assert ask_for_group_infos() == 0
+
+
+def test_members_are_asked_one_after_the_other_and_ever_less_often(talk: Talk, told: list[Hint]) -> None:
+    want_group_info(talk.id, "lost")
+    want_group_info(talk.id, "another cause")
+    waits = []
+    for _ in range(3):
+        due()
+        assert ask_for_group_infos() == 1
+        request = GroupInfoRequest.objects.get()
+        waits.append((request.next_at - timezone.now()).total_seconds())
+    assert [hint.did for hint in told] == [ALICE, BOB, ALICE]
+    assert {hint.name for hint in told} == {"groupInfoRefreshRequestedEvent"}
+    assert told[0].device_id == talk.founder.device_id
+    assert waits == sorted(waits)
+    GroupInfoRequest.objects.update(asked=F("asked") + 1000)
+    due()
+    ask_for_group_infos()
+    wait = GroupInfoRequest.objects.get().next_at - timezone.now()
+    assert wait <= timedelta(hours=1)
+
+
+def test_who_connects_is_told_and_a_commit_answers(talk: Talk) -> None:
+    want_group_info(talk.id, "lost")
+    assert [hint.name for hint in open_hints([talk.id])] == ["groupInfoRefreshRequestedEvent"]
+    update(talk, talk.founder)
+    assert open_hints([talk.id]) == []
+
+
+def test_an_upload_answers(wire: Wire) -> None:
+    talk = a_convo(Phone(ALICE), Phone(BOB), tracked=False)
+    assert not GroupInfoRequest.objects.exists()
+    update(talk, talk.founder)
+    assert GroupInfoRequest.objects.get().convo_id == talk.id
+    info = base64.b64encode(talk.founder.group(talk.id).group_info(with_tree=True)).decode()
+    assert wire.call("updateGroupInfo", by=ALICE, convoId=talk.id, groupInfo=info, epoch=2).status == 200
+    assert not GroupInfoRequest.objects.exists()
+
+
+def test_nobody_is_asked_where_nobody_is(talk: Talk, told: list[Hint]) -> None:
+    want_group_info(talk.id, "lost")
+    Member.objects.update(leaving_at=timezone.now(), left_how="left")
+    assert ask_for_group_infos() == 0
+    assert not GroupInfoRequest.objects.exists()
+    assert told == []
+
+
+def test_a_lost_device_of_an_opaque_convo_has_the_members_asked(wire: Wire) -> None:
+    talk = a_convo(Phone(ALICE), tracked=False)
+    bring_in(talk, talk.founder, Phone(BOB))
+    update(talk, talk.founder)
+    GroupInfoRequest.objects.all().delete()
+    assert wire.call("groupInfoRefresh", by=BOB, convoId=talk.id)["requested"] is True
+    assert GroupInfoRequest.objects.get().convo_id == talk.id
+
+
+def test_the_ledger_tells_who_came_and_went_in_each_epoch(talk: Talk) -> None:
+    carol = Phone(CAROL)
+    bring_in(talk, talk.phones[1], carol)
+    remove(talk, talk.founder, BOB)
+    lines = Epoch.objects.filter(convo_id=talk.id).order_by("epoch")
+    told = [
+        (line.epoch, line.nsid.rpartition(".")[2], line.committer_did, _dids(line.added), _dids(line.removed))
+        for line in lines
+    ]
+    assert told == [
+        (0, "createConvo", ALICE, [ALICE], []),
+        (1, "addMembers", ALICE, [BOB], []),
+        (2, "addMembers", BOB, [CAROL], []),
+        (3, "removeMember", ALICE, [], [BOB]),
+    ]
+    assert lines[2].added == [[CAROL, carol.device_id, 2]]
+
+
+def _dids(devices: list[list[str]]) -> list[str]:
+    return [device[0] for device in devices]
