@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from django.db.models import Case, F, IntegerField, Value, When
 from django.db.models.functions import Coalesce, Now
 
+from delivery.courier import courier
 from delivery.locks import some_due_nudges
 from delivery.models import Nudge, PushToken
 
@@ -178,9 +179,9 @@ def _nudge(devices: str, which: Mapping[str, Any], *, asked: bool, quiet: bool) 
     with connection.cursor() as cursor:
         cursor.execute(NUDGE.format(devices=devices, reopened=f"({REOPENED})"), given)
         if cursor.rowcount:
-            transaction.on_commit(_begin_push, robust=True)
+            transaction.on_commit(lambda: courier.nudge(PUSH_TASK, _begin_push), robust=True)
 
 
-def _begin_push() -> None:
+def _begin_push(task: str) -> None:
     # By name, because tasks import this module; the sweep does it when the broker is down.
-    current_app.send_task(PUSH_TASK)
+    current_app.send_task(task)

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from django.db import connection, transaction
 from django.db.models.functions import Now
@@ -29,6 +29,7 @@ __all__ = [
     "mark_read",
     "note_contact",
     "nudge_device",
+    "nudge_later",
     "open_mailbox",
     "ring_again",
     "schedule_delivery",
@@ -79,6 +80,11 @@ def ring_again(convo_id: str) -> None:
     """Look once more whether everything of a convo is carried, and wake whoever is connected."""
     transaction.on_commit(lambda: courier.nudge(convo_id, fan_out.delay), robust=True)
     transaction.on_commit(lambda: hub.ring(convo_id, 0), robust=True)
+
+
+def nudge_later(key: str, send: Callable[[str], object]) -> None:
+    """Have ``send`` called with the key by the courier, once the transaction has ended well; it holds nobody up."""
+    transaction.on_commit(lambda: courier.nudge(key, send), robust=True)
 
 
 def carry_hint(hint: Hint) -> None:

@@ -1,11 +1,9 @@
-from django.db import transaction
-
 from conversations.doors import NEVER_GIVEN, Door, door_of, want_group_info
 from conversations.errors import EpochMismatch, GroupInfoUnavailable, InvalidGroupInfo, Unauthorized
 from conversations.framing import PublicGroup, StoredGroup, brings_tree, found_group, signer_of
 from conversations.locks import locked_convo
 from conversations.models import Convo, GroupInfoRequest, GroupState, Mode
-from conversations.nudges import regenerate_group_info
+from conversations.nudges import prepare_door
 from conversations.rejoining import require_can_rejoin
 from conversations.selectors import Asking, places_of
 from conversations.services.log import UPDATE_GROUP_INFO
@@ -69,8 +67,7 @@ def _keep(convo: Convo, who: Asking, group_info: bytes) -> None:
         },
     )
     GroupInfoRequest.objects.filter(convo=convo).delete()
-    convo_id = convo.pk
-    transaction.on_commit(lambda: regenerate_group_info.delay(convo_id), robust=True)
+    prepare_door(convo.pk)
 
 
 def _described(convo: Convo, state: GroupState | None, group_info: bytes) -> PublicGroup:

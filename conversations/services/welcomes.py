@@ -1,6 +1,4 @@
-from django.db import transaction
-
-from conversations.nudges import regenerate_group_info
+from conversations.nudges import prepare_door
 from conversations.selectors import Asking, require_member
 from keypackages.services import TakenWelcome, confirm_welcome, take_welcome
 
@@ -16,4 +14,4 @@ def settle_welcome(*, convo_id: str, who: Asking, success: bool, details: str) -
     require_member(convo_id, who)
     confirm_welcome(convo_id=convo_id, did=who.did, device_id=who.device_id, success=success, details=details)
     # A newcomer's first wish is often to bring in its other devices.
-    transaction.on_commit(lambda: regenerate_group_info.delay(convo_id), robust=True)
+    prepare_door(convo_id)

@@ -1,6 +1,7 @@
 """A GroupInfo that a device can join by is prepared after each commit, and asked for where there is none."""
 
 import base64
+import threading
 from datetime import timedelta
 
 import pytest
@@ -13,9 +14,11 @@ from conversations.doors import ask_for_group_infos, door_of, regenerate, want_g
 from conversations.hints import open_hints
 from conversations.models import Epoch, GroupInfoRequest, GroupState, Member
 from conversations.nudges import regenerate_group_info
+from delivery.courier import courier
 from delivery.hub import Hint
 from tests.conftest import Wire
 from tests.devices import ALICE, BOB, CAROL, Phone
+from tests.live import PATIENCE_SECONDS
 from tests.situations import Talk, a_convo, bring_in, remove, update
 
 pytestmark = pytest.mark.django_db
@@ -56,6 +59,19 @@ def test_what_is_prepared_is_what_is_read(talk: Talk) -> None:
     assert now is not None
     assert now.epoch == before.epoch + 1
     assert now.ratchet_tree == talk.founder.group(talk.id).ratchet_tree()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_commit_waits_until_the_worker_has_been_told(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        regenerate_group_info, "delay", lambda convo_id: told.append((convo_id, threading.current_thread().name))
+    )
+    assert courier.settle(PATIENCE_SECONDS)
+    told.clear()
+    update(talk, talk.founder)
+    assert courier.settle(PATIENCE_SECONDS)
+    assert told == [(talk.id, "courier")]
 
 
 def test_without_a_bus_it_is_read_from_the_database(wire: Wire, talk: Talk, settings: LazySettings) -> None:
