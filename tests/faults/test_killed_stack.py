@@ -75,7 +75,8 @@ async def a_bad_day(stack: Served, *, deaf: bool) -> tuple[Talk, list[Reader]]:
         await asyncio.to_thread(kill, stack, word)
     await asyncio.sleep(REST_SECONDS[1])
     enough.set()
-    await talking
+    async with asyncio.timeout(SETTLED_SECONDS):
+        await talking
     last = max(talk.acknowledged.values())
     try:
         await eventually(lambda: all(reader.seqs and max(reader.seqs) >= last for reader in readers))

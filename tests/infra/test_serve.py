@@ -22,6 +22,8 @@ class Served:
 
     def __init__(self, data: Path, environment: dict[str, str]) -> None:
         self.data = data
+        # A file, because a pipe that nobody reads would stop whoever has much to complain about.
+        self.complaints = data.parent / "stderr"
         self.environment = {name: value for name, value in os.environ.items() if name not in NOT_OURS}
         self.environment |= {"CATBIRD_DATA": str(data), "SERVER_PORT": "0", **environment}
         self.process = self.launch()
@@ -30,13 +32,15 @@ class Served:
 
     def launch(self) -> "subprocess.Popen[str]":
         argv = [sys.executable, "-m", "catbird_mls.serve"]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(argv, cwd=ROOT, env=self.environment, text=True, stdout=pipe, stderr=pipe)
+        with self.complaints.open("a") as stderr:
+            return subprocess.Popen(
+                argv, cwd=ROOT, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=stderr
+            )
 
     def _line(self) -> str:
         assert self.process.stdout is not None
         line = self.process.stdout.readline().rstrip("\n")
-        assert line, self.process.communicate()[1]
+        assert line, self.complaints.read_text()
         return line
 
     def end(self, signum: signal.Signals) -> tuple[int, str]:
@@ -106,9 +110,9 @@ def test_one_ready_line_a_second_start_that_says_so_and_an_end_by_sigint(serve: 
     served = serve()
     assert served.ready_line.startswith("ready http://127.0.0.1:")
     second = served.launch()
-    out, err = second.communicate(timeout=ENOUGH_SECONDS)
+    out, _ = second.communicate(timeout=ENOUGH_SECONDS)
     assert (second.returncode, out) == (1, "")
-    assert f"already running on the data folder {served.data}" in err
+    assert f"already running on the data folder {served.data}" in served.complaints.read_text()
     assert served.answers()
     ends_cleanly(served, signal.SIGINT)
 
