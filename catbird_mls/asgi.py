@@ -13,7 +13,9 @@ django_application = get_asgi_application()
 from catbird_mls.xrpc.front import PREFIX, Front  # noqa: E402
 from conversations.desk import open_desk  # noqa: E402
 from conversations.selectors import ConvoLog  # noqa: E402
+from conversations.xrpc.get_commits import GetCommits  # noqa: E402
 from conversations.xrpc.get_epoch import GetEpoch  # noqa: E402
+from conversations.xrpc.get_messages import GetMessages  # noqa: E402
 from conversations.xrpc.send_message import SendMessage  # noqa: E402
 from delivery.consumers import StreamConvoEvents, SubscribeConvoEvents, UpgradeRequired  # noqa: E402
 from delivery.desk import Desk  # noqa: E402
@@ -34,7 +36,7 @@ STREAMS = {
 }
 
 
-SWIFT = {method.nsid: method for method in (SendMessage, GetEpoch)}
+SWIFT = {method.nsid: method for method in (SendMessage, GetEpoch, GetMessages, GetCommits)}
 front = Front(SWIFT, open_desk)
 
 

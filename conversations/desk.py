@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from django.conf import settings
 
@@ -21,8 +22,20 @@ SELECT c.epoch,
   LEFT JOIN conversations_convo c ON c.id = a.convo_id
  ORDER BY a.place
 """
+P = TypeVar("P", covariant=True)
 EpochAsked = tuple[str, str]
 EpochFound = tuple[int, bool, bool]
+
+
+class Asked(Protocol[P]):
+    """A page of something, and the statement that reads it."""
+
+    @property
+    def statement(self) -> str: ...
+
+    def values(self) -> dict[str, Any]: ...
+
+    def page(self, rows: Sequence[Sequence[Any]]) -> P | None: ...
 
 
 @dataclass(slots=True)
@@ -39,6 +52,12 @@ class Desk:
         if not is_member:
             raise ConvoNotFound("The conversation has ended.") if has_ended else NotMember
         return epoch
+
+    async def read(self, asked: Asked[P]) -> P | None:
+        """The page asked for by one statement; None for a stranger."""
+        async with self.pool.connection() as held:
+            cursor = await held.execute(asked.statement, asked.values(), binary=True)
+            return asked.page(await cursor.fetchall())
 
 
 async def open_desk() -> Desk:

@@ -7,18 +7,13 @@ from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 
 from catbird_mls.xrpc.errors import InvalidCursor, NotMember
 from conversations.additions import Addition, pending_additions
-from conversations.errors import ConvoNotFound, EpochMismatch, InvalidEpochRange, NotAdmin
+from conversations.errors import ConvoNotFound, EpochMismatch, NotAdmin
 from conversations.hints import open_hints
-from conversations.models import Convo, Kind, Member, Message, ReadditionRequest
+from conversations.models import Convo, Member, Message, ReadditionRequest
 from conversations.shapes import message_view, page_of
 from delivery.desk import Entry
-from delivery.errors import OutdatedCursor
 from delivery.hub import Hint
-from delivery.selectors import Span, readable_spans
 from keypackages.selectors import device_handle, require_device
-
-COMMITS_PAGE = 100
-MISSING_SEQS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +22,6 @@ class Asking:
 
     did: str
     device_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    messages: list[Message]
-    last_seq: int
-    missing: list[int]
-    cursor: str | None
 
 
 def asking(*, did: str, device: str | None) -> Asking:
@@ -117,52 +104,6 @@ def convo_page(*, did: str, limit: int, cursor: str | None) -> tuple[list[Convo]
     return found[:limit], f"{last.created_at.isoformat()}::{last.pk}" if last else None
 
 
-def message_page(*, convo_id: str, who: Asking, since_seq: int, limit: int) -> Page:
-    """The entries after ``since_seq`` that the caller may read, cut by count and by bytes.
-
-    A former member gets what was accepted while it was one, and then the same answer as a stranger.
-    """
-    spans = readable_spans(did=who.did, device_id=who.device_id, convo_id=convo_id)
-    spans = [span for span in spans if span.last_seq is None or span.last_seq > since_seq]
-    if not spans:
-        require_member(convo_id, who)
-    messages, more = page_of(_readable(convo_id, spans, since_seq), limit)
-    end = messages[-1].seq if messages else since_seq
-    due = _seqs_due(spans, since_seq, end, limit=MISSING_SEQS_MAX + limit)
-    held = {message.seq for message in messages}
-    return Page(
-        messages=messages,
-        last_seq=end,
-        missing=[seq for seq in due if seq not in held][:MISSING_SEQS_MAX],
-        cursor=str(end) if more else None,
-    )
-
-
-def commit_page(
-    *, convo_id: str, who: Asking, from_epoch: int, to_epoch: int | None, cursor: str | None
-) -> tuple[list[Message], str | None]:
-    """Commits by the epoch they lead to; any range, a page at a time.
-
-    A range of which something that the caller was a member for is not kept any more is refused by name.
-    """
-    if to_epoch is not None and to_epoch < from_epoch:
-        raise InvalidEpochRange("toEpoch is before fromEpoch.")
-    places = require_member(convo_id, who)
-    start = max(from_epoch, _cursor_number(cursor) + 1) if cursor else from_epoch
-    _require_kept(convo_id, max(start, 1 + min(place.joined_epoch for place in places)))
-    found = Message.objects.filter(convo_id=convo_id, kind=Kind.COMMIT, epoch__gte=start)
-    if to_epoch is not None:
-        found = found.filter(epoch__lte=to_epoch)
-    commits, more = page_of(found.order_by("epoch"), COMMITS_PAGE)
-    return commits, str(commits[-1].epoch) if more else None
-
-
-def _require_kept(convo_id: str, epoch: int) -> None:
-    purged = Convo.objects.values_list("purged_epoch", flat=True).get(pk=convo_id)
-    if purged is not None and epoch <= purged:
-        raise OutdatedCursor
-
-
 @dataclass(frozen=True, slots=True)
 class Expected:
     """A convo of the account, and whether the device that asks is in it."""
@@ -202,7 +143,7 @@ class ConvoLog:
     def entries(self, *, convo_id: str, after: int, until: int, limit: int, most: int) -> list[Entry]:
         found = Message.objects.filter(convo_id=convo_id, seq__gt=after, seq__lte=until).order_by("seq")
         messages, _ = page_of(found, limit, most)
-        return [Entry(convo_id, message.seq, message.size, message_view(message)) for message in messages]
+        return [Entry(convo_id, message.seq, message.size, message_view(message, convo_id)) for message in messages]
 
     def kept(self, places: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
         wanted = Q(pk__in=[])
@@ -222,29 +163,6 @@ class ConvoLog:
         later = Message.objects.filter(convo_id__in=convo_ids, transaction__gt=transaction).order_by()
         first = later.values_list("convo_id").annotate(first=Min("seq"))
         return last | {convo_id: seq - 1 for convo_id, seq in first}
-
-
-def _readable(convo_id: str, spans: Sequence[Span], since_seq: int) -> QuerySet[Message]:
-    allowed = Q(pk__in=[])
-    for span in spans:
-        within = Q(seq__gte=span.first_seq)
-        allowed |= within if span.last_seq is None else within & Q(seq__lte=span.last_seq)
-    return Message.objects.filter(allowed, convo_id=convo_id, seq__gt=since_seq).order_by("seq")
-
-
-def _seqs_due(spans: Sequence[Span], since_seq: int, end: int, *, limit: int) -> list[int]:
-    due: list[int] = []
-    for span in spans:
-        first = max(span.first_seq, since_seq + 1)
-        last = min(end, span.last_seq or end)
-        due.extend(range(first, last + 1)[: limit - len(due)])
-    return due
-
-
-def _cursor_number(cursor: str) -> int:
-    if not cursor.isdecimal():
-        raise InvalidCursor
-    return int(cursor)
 
 
 def _moment(text: str) -> datetime:

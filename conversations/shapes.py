@@ -1,7 +1,8 @@
 """Rows as the wire shows them."""
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -13,6 +14,18 @@ from delivery.selectors import read_marks
 from keypackages.selectors import device_names
 
 PAGE_MAX_BYTES = 8 * 1024 * 1024
+
+
+class LogEntry(NamedTuple):
+    """A row of a log as pages show it."""
+
+    seq: int
+    epoch: int
+    kind: str
+    msg_id: str
+    sender_did: str
+    received_at: datetime
+    body: bytes
 
 
 def convo_views(convos: Sequence[Convo], *, did: str) -> list[dict[str, Any]]:
@@ -39,11 +52,11 @@ def ephemeral_view(convo: Convo, *, msg_id: str, epoch: int, ciphertext: bytes) 
     }
 
 
-def message_view(message: Message) -> dict[str, Any]:
+def message_view(message: Message | LogEntry, convo_id: str) -> dict[str, Any]:
     """defs#messageView; it names no sender, because MLS does."""
     return {
         "id": message.msg_id,
-        "convoId": message.convo_id,
+        "convoId": convo_id,
         "ciphertext": wire_bytes(bytes(message.body)),
         "epoch": message.epoch,
         "seq": message.seq,
@@ -52,7 +65,7 @@ def message_view(message: Message) -> dict[str, Any]:
     }
 
 
-def commit_view(commit: Message) -> dict[str, Any]:
+def commit_view(commit: Message | LogEntry) -> dict[str, Any]:
     """getCommits#commitMessage, with the epoch the commit leads to."""
     return {
         "epoch": commit.epoch,

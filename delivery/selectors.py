@@ -27,6 +27,13 @@ class Reader:
 
 Row = tuple[str, str, str, int, int | None]
 
+# The same as ``readable_spans`` in one convo, to be part of a statement: with ``convo_id``, ``did`` and ``device_id``.
+OWED = """
+SELECT first_seq, last_seq FROM delivery_mailbox
+ WHERE convo_id = %(convo_id)s AND did = %(did)s AND (%(device_id)s::text IS NULL OR device_id IN (%(device_id)s, ''))
+   AND (last_seq IS NULL OR (acked_seq < last_seq AND first_seq <= last_seq))
+"""
+
 
 def mailboxes_of(*, convo_id: str, did: str, device_id: str | None) -> QuerySet[Mailbox]:
     """Every mailbox of a device in a convo, or of any device of the account; ended ones too."""
@@ -74,7 +81,7 @@ def _rows(readers: Iterable[Reader], *, narrow: bool) -> Sequence[Row]:
 def _spans(reader: Reader, rows: Sequence[Row]) -> list[Span]:
     devices = {reader.device_id, ""}
     mine = [row for row in rows if reader.device_id is None or row[1] in devices]
-    return _merged([Span(convo_id, first, last) for _, _, convo_id, first, last in mine])
+    return merged_spans([Span(convo_id, first, last) for _, _, convo_id, first, last in mine])
 
 
 def acknowledged_by_all(convo_id: str) -> int | None:
@@ -86,7 +93,7 @@ def acknowledged_by_all(convo_id: str) -> int | None:
     return passed
 
 
-def _merged(spans: list[Span]) -> list[Span]:
+def merged_spans(spans: list[Span]) -> list[Span]:
     """Overlapping spans of an account's devices as one, so that no entry is read twice."""
     merged: list[Span] = []
     for span in spans:

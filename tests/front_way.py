@@ -79,7 +79,9 @@ class SharedPool:
     async def connection(self) -> AsyncIterator["SharedPool"]:
         yield self
 
-    async def execute(self, statement: str, values: Sequence[Any]) -> "Fetched":
+    async def execute(
+        self, statement: str, values: Sequence[Any] | Mapping[str, Any], *, binary: bool = False
+    ) -> "Fetched":
         return Fetched(await asyncio.get_running_loop().run_in_executor(self._thread, _fetch, statement, values))
 
 
@@ -91,7 +93,7 @@ class Fetched:
         return self._rows
 
 
-def _fetch(statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+def _fetch(statement: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return list(cursor.fetchall())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from conversations import selectors
+from conversations import pages
 from tests.conftest import Wire
 from tests.devices import ALICE, BOB, MALLORY, Phone
 from tests.situations import Talk, a_convo, update
@@ -37,7 +37,7 @@ def test_any_range_is_honoured(wire: Wire, talk: Talk) -> None:
 
 
 def test_pages_follow_one_another(wire: Wire, talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selectors, "COMMITS_PAGE", 3)
+    monkeypatch.setattr(pages, "COMMITS_PAGE", 3)
     first = wire.call("getCommits", by=BOB, convoId=talk.id, fromEpoch=0)
     assert [one["epoch"] for one in first["commits"]] == [1, 2, 3]
     assert epochs(wire, talk, fromEpoch=0, cursor=first["cursor"]) == [4]

@@ -23,7 +23,7 @@ DEVICES = 6
 MESSAGES_A_SECOND = 60
 VICTIMS = ("uvicorn", "worker", "valkey", "beat", "postgres", "uvicorn", "worker", "postgres", "valkey")
 REST_SECONDS = (0.5, 2.5)
-SETTLED_SECONDS = 90.0
+SETTLED_SECONDS = 300.0
 
 
 @pytest.fixture
@@ -90,6 +90,7 @@ async def a_bad_day(stack: Served, *, deaf: bool) -> tuple[Talk, list[Reader]]:
     return talk, readers
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("deaf", [False, True], ids=["bus", "no bus"])
 def test_nothing_acknowledged_is_lost_whatever_is_killed(served: Served, deaf: bool) -> None:
     talk, readers = asyncio.run(a_bad_day(served, deaf=deaf))

@@ -7,7 +7,8 @@ from typing import Any
 from openmls.client import Group
 
 from conversations.errors import EpochMismatch
-from conversations.selectors import Asking, commit_page
+from conversations.pages import commit_page, commits_asked
+from conversations.selectors import Asking
 from conversations.services import add_members, process_external_commit, read_group_info
 from tests.devices import ALICE, Phone
 from tests.situations import Talk, a_convo, bundle_of
@@ -50,7 +51,9 @@ def catch_up(talk: Talk, group: Group, who: Asking, told: Mapping[str, Any]) -> 
         group.process(base64.b64decode(entry["commitData"]["$bytes"]))
     cursor = told.get("cursor")
     while cursor is not None:
-        commits, cursor = commit_page(convo_id=talk.id, who=who, from_epoch=0, to_epoch=None, cursor=cursor)
+        commits, cursor = commit_page(
+            commits_asked(convo_id=talk.id, who=who, from_epoch=0, to_epoch=None, cursor=cursor)
+        )
         for commit in commits:
             group.process(bytes(commit.body))
     for proposal in told["pendingProposals"]:
@@ -76,7 +79,9 @@ def everybody_catches_up(talk: Talk, *phones: Phone) -> set[bytes]:
     for phone in phones:
         group = phone.group(talk.id)
         commits, _ = commit_page(
-            convo_id=talk.id, who=Asking(phone.did), from_epoch=group.epoch + 1, to_epoch=None, cursor=None
+            commits_asked(
+                convo_id=talk.id, who=Asking(phone.did), from_epoch=group.epoch + 1, to_epoch=None, cursor=None
+            )
         )
         for commit in commits:
             group.process(bytes(commit.body))

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from conversations.models import Convo, Member, Message
-from conversations.selectors import Asking, message_page
+from conversations.pages import MessagesAsked, message_page
+from conversations.selectors import Asking
 from conversations.services import add_members, append_message, leave_convo
 from delivery.fanout import fan_out
 from delivery.models import Dispatch, Envelope
@@ -87,7 +88,7 @@ def test_concurrent_send_and_read_unread_count_consistency() -> None:
     def reading() -> None:
         position = 1
         for _ in range(40):
-            page = message_page(convo_id=talk.id, who=Asking(BOB), since_seq=position, limit=100)
+            page = message_page(MessagesAsked(talk.id, Asking(BOB), after=position, limit=100))
             assert not page.missing, "an entry was stepped over"
             seen.append([message.seq for message in page.messages])
             position = page.messages[-1].seq if page.messages else position
