@@ -14,6 +14,7 @@ from catbird_mls.xrpc.front import PREFIX, Front  # noqa: E402
 from conversations.desk import open_desk  # noqa: E402
 from conversations.selectors import ConvoLog  # noqa: E402
 from conversations.xrpc.get_commits import GetCommits  # noqa: E402
+from conversations.xrpc.get_convos import GetConvos  # noqa: E402
 from conversations.xrpc.get_epoch import GetEpoch  # noqa: E402
 from conversations.xrpc.get_messages import GetMessages  # noqa: E402
 from conversations.xrpc.send_message import SendMessage  # noqa: E402
@@ -36,7 +37,7 @@ STREAMS = {
 }
 
 
-SWIFT = {method.nsid: method for method in (SendMessage, GetEpoch, GetMessages, GetCommits)}
+SWIFT = {method.nsid: method for method in (SendMessage, GetEpoch, GetMessages, GetCommits, GetConvos)}
 front = Front(SWIFT, open_desk)
 
 

@@ -1,11 +1,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from django.conf import settings
-from django.db.models import Exists, Min, OuterRef, Q, QuerySet
+from django.db.models import Min, Q, QuerySet
 
-from catbird_mls.xrpc.errors import InvalidCursor, NotMember
+from catbird_mls.xrpc.errors import NotMember
 from conversations.additions import Addition, pending_additions
 from conversations.errors import ConvoNotFound, EpochMismatch, NotAdmin
 from conversations.hints import open_hints
@@ -91,19 +90,6 @@ def current_epoch(*, convo_id: str, who: Asking) -> int:
     return Convo.objects.values_list("epoch", flat=True).get(pk=convo_id)
 
 
-def convo_page(*, did: str, limit: int, cursor: str | None) -> tuple[list[Convo], str | None]:
-    """The account's convos, oldest first: complete, and stable while others are created."""
-    mine = Member.objects.filter(convo_id=OuterRef("pk"), did=did, left_at__isnull=True, leaving_at__isnull=True)
-    convos = Convo.objects.filter(Exists(mine), closed_at__isnull=True).order_by("created_at", "pk")
-    if cursor:
-        created_at, _, pk = cursor.partition("::")
-        convos = convos.filter(Q(created_at=_moment(created_at), pk__gt=pk) | Q(created_at__gt=_moment(created_at)))
-    found = list(convos[: limit + 1])
-    more = len(found) > limit
-    last = found[limit - 1] if more else None
-    return found[:limit], f"{last.created_at.isoformat()}::{last.pk}" if last else None
-
-
 @dataclass(frozen=True, slots=True)
 class Expected:
     """A convo of the account, and whether the device that asks is in it."""
@@ -163,10 +149,3 @@ class ConvoLog:
         later = Message.objects.filter(convo_id__in=convo_ids, transaction__gt=transaction).order_by()
         first = later.values_list("convo_id").annotate(first=Min("seq"))
         return last | {convo_id: seq - 1 for convo_id, seq in first}
-
-
-def _moment(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidCursor from None

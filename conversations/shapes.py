@@ -1,6 +1,5 @@
 """Rows as the wire shows them."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -9,9 +8,7 @@ from django.utils import timezone
 
 from catbird_mls.xrpc.fields import wire_bytes, wire_time
 from conversations.framing import external_sender
-from conversations.models import Convo, Kind, Member, Message
-from delivery.selectors import read_marks
-from keypackages.selectors import device_names
+from conversations.models import Convo, Kind, Message
 
 PAGE_MAX_BYTES = 8 * 1024 * 1024
 
@@ -26,17 +23,6 @@ class LogEntry(NamedTuple):
     sender_did: str
     received_at: datetime
     body: bytes
-
-
-def convo_views(convos: Sequence[Convo], *, did: str) -> list[dict[str, Any]]:
-    """defs#convoView of each as an account sees it; three queries however many convos there are."""
-    rosters: dict[str, list[Member]] = {convo.pk: [] for convo in convos}
-    members = Member.objects.filter(convo_id__in=rosters, left_at__isnull=True, leaving_at__isnull=True)
-    for member in members.order_by("joined_seq", "pk"):
-        rosters[member.convo_id].append(member)
-    names = device_names({member.device_id for roster in rosters.values() for member in roster if member.device_id})
-    marks = read_marks(did=did, convo_ids=list(rosters))
-    return [_convo_view(convo, rosters[convo.pk], names, marks) for convo in convos]
 
 
 def ephemeral_view(convo: Convo, *, msg_id: str, epoch: int, ciphertext: bytes) -> dict[str, Any]:
@@ -97,35 +83,3 @@ def page_of(found: QuerySet[Message], limit: int, most: int | None = None) -> tu
             break
         kept.append(seq)
     return list(found.filter(seq__in=kept)) if kept else [], len(ahead) > len(kept)
-
-
-def _convo_view(convo: Convo, roster: Sequence[Member], names: dict[str, str], marks: dict[str, int]) -> dict[str, Any]:
-    metadata = {"name": convo.name or None, "description": convo.description or None}
-    return {
-        "groupId": convo.pk,
-        "creator": convo.creator_did,
-        "members": [_member_view(member, names) for member in roster],
-        "epoch": convo.epoch,
-        "cipherSuite": convo.cipher_suite,
-        "createdAt": wire_time(convo.created_at),
-        "lastMessageAt": wire_time(convo.last_message_at) if convo.last_message_at else None,
-        "metadata": metadata if any(metadata.values()) else None,
-        "mode": convo.mode,
-        "lastSeq": convo.last_seq,
-        "unreadCount": max(0, convo.last_seq - marks[convo.pk]) if convo.pk in marks else None,
-    }
-
-
-def _member_view(member: Member, names: dict[str, str]) -> dict[str, Any]:
-    return {
-        "did": member.did,
-        "userDid": member.did,
-        "deviceId": member.device_id or None,
-        "deviceName": names.get(member.device_id),
-        "joinedAt": wire_time(member.joined_at),
-        "isAdmin": member.is_admin,
-        "isModerator": member.is_moderator,
-        "promotedAt": wire_time(member.promoted_at) if member.promoted_at else None,
-        "promotedBy": member.promoted_by or None,
-        "leafIndex": member.leaf_index,
-    }

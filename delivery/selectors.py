@@ -1,7 +1,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from django.db.models import F, Max, Min, Q, QuerySet
+from django.db.models import F, Min, Q, QuerySet
 from django.db.models.functions import Greatest
 
 from delivery.models import Mailbox
@@ -35,6 +35,13 @@ SELECT first_seq, last_seq FROM delivery_mailbox
 """
 
 
+# How far an account has read in a convo; what came before its time counts as read.
+READ_UP_TO = """
+SELECT GREATEST(max(read_seq), min(first_seq) - 1) FROM delivery_mailbox
+ WHERE did = %(did)s AND convo_id = {convo_id} AND closed_at IS NULL
+"""
+
+
 def mailboxes_of(*, convo_id: str, did: str, device_id: str | None) -> QuerySet[Mailbox]:
     """Every mailbox of a device in a convo, or of any device of the account; ended ones too."""
     mine = Mailbox.objects.filter(convo_id=convo_id, did=did)
@@ -60,13 +67,6 @@ def spans_of(readers: Iterable[Reader]) -> dict[Reader, list[Span]]:
         for row in _rows(some, narrow=narrow) if some else ():
             found.setdefault((row[0], row[2] if narrow else None), []).append(row)
     return {reader: _spans(reader, found.get((reader.did, reader.convo_id), [])) for reader in wanted}
-
-
-def read_marks(*, did: str, convo_ids: Sequence[str]) -> dict[str, int]:
-    """How far an account has read in each of these convos; what came before its time counts as read."""
-    mine = Mailbox.objects.filter(did=did, convo_id__in=convo_ids, closed_at__isnull=True).order_by()
-    marks = mine.values_list("convo_id").annotate(Max("read_seq"), Min("first_seq"))
-    return {convo_id: max(read, first - 1) for convo_id, read, first in marks}
 
 
 def _rows(readers: Iterable[Reader], *, narrow: bool) -> Sequence[Row]:

@@ -20,6 +20,7 @@ from keypackages.models import Device, KeyPackage, OptIn, Welcome
 
 HANDED_OUT_DIDS_MAX = 100
 CONTACT_STEP = timedelta(minutes=1)
+DEVICE_NAME = "SELECT name FROM keypackages_device WHERE id = {device_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +86,6 @@ def devices_of_keys(keys: Iterable[bytes]) -> dict[tuple[str, bytes], DeviceRef]
 def devices_of_accounts(dids: Iterable[str]) -> list[DeviceRef]:
     found = Device.objects.filter(did__in=list(dids), deleted_at__isnull=True).order_by("did", "pk")
     return [device_ref(device) for device in found]
-
-
-def device_names(device_ids: Iterable[str]) -> dict[str, str]:
-    return dict(Device.objects.filter(pk__in=list(device_ids)).values_list("pk", "name"))
 
 
 def devices_with_counts(did: str) -> list[tuple[Device, int]]:

@@ -6,9 +6,9 @@ from catbird_mls.xrpc.auth import Caller
 from catbird_mls.xrpc.fields import BytesField, DidField
 from catbird_mls.xrpc.views import Procedure
 from conversations.framing import GROUP_INFO_MAX_BYTES
+from conversations.listing import convo_view
 from conversations.selectors import founder
 from conversations.services import NewConvo, create_convo
-from conversations.shapes import convo_views
 from conversations.xrpc.fields import GroupIdField, KeyPackageHashEntry, claimed_references
 from keypackages.framing import WELCOME_MAX_BYTES
 
@@ -51,4 +51,4 @@ class CreateConvo(Procedure):
             **given.get("metadata", {}),
         )
         convo = create_convo(who=founder(did=caller.did, device=given.get("device")), new=new)
-        return convo_views([convo], did=caller.did)[0]
+        return convo_view(did=caller.did, convo_id=convo.pk)

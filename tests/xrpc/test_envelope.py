@@ -53,7 +53,7 @@ def test_unknown_fields_are_ignored_and_nulls_are_absent(client: Client) -> None
 def test_what_is_unforeseen_is_told_without_detail(
     client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(**_: Any) -> None:
+    def fail(*_: Any) -> None:
         raise RuntimeError("the secret is 42")
 
     monkeypatch.setattr(get_convos, "convo_page", fail)
