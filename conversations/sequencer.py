@@ -29,9 +29,10 @@ WAITING_MAX_BYTES = 64 * 1024 * 1024
 
 NEW, AGAIN, TWICE = "new", "again", "twice"
 APPEND = """
-SELECT place, outcome, seq, epoch, received_at, current_epoch, last_seq
+SELECT place, outcome, seq, epoch, received_at, current_epoch
   FROM conversations_append_messages(
        %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bytea[], %s::bytea[], %s::boolean[], %s)
+ ORDER BY place
 """
 
 
@@ -60,7 +61,7 @@ class Place:
     current_epoch: int
 
 
-Row = tuple[int, str, int, int, datetime, int, int]
+Row = tuple[int, str, int, int, datetime, int]
 
 
 class Sequencer:
@@ -210,7 +211,7 @@ def _columns(messages: Sequence[Outgoing]) -> list[Any]:
 
 
 def _place(message: Outgoing, row: Row) -> Place:
-    _, outcome, seq, epoch, received_at, current_epoch, _ = row
+    _, outcome, seq, epoch, received_at, current_epoch = row
     if outcome in {NEW, AGAIN}:
         return Place(message.msg_id, seq, epoch, received_at, current_epoch)
     raise _refusal(message, outcome, current_epoch)

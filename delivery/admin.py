@@ -52,7 +52,7 @@ class MailboxAdmin(ReadOnlyAdmin):
 class DispatchAdmin(ReadOnlyAdmin):
     """Entries that no worker has carried yet: oldest first, because none of them should grow old."""
 
-    list_display: ClassVar = ["seq", CONVO, ago("created_at", "age")]
+    list_display: ClassVar = ["seq", CONVO, ago("created_at", "age"), "fault", ago("held_until", "next try")]
     list_filter: ClassVar = [age_filter("created_at", "age", "age")]
     ordering: ClassVar = ["pk"]
     search_fields: ClassVar = ["convo_id"]

@@ -44,11 +44,13 @@ class Mailbox(models.Model):
 
 
 class Dispatch(models.Model):
-    """An accepted entry that is not yet turned into envelopes."""
+    """An accepted entry that is not yet turned into envelopes; with a ``fault`` it could not be, and waits."""
 
     convo_id = models.TextField()
     seq = models.PositiveBigIntegerField()
     created_at = models.DateTimeField(db_default=Now())
+    fault = models.TextField(blank=True, db_default="")
+    held_until = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name_plural = "dispatches"

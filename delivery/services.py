@@ -39,6 +39,7 @@ __all__ = [
 TOKEN_FORMS = {Platform.IOS: re.compile(r"[0-9a-fA-F]{32,400}")}
 OTHER_TOKEN_FORM = re.compile(r"[!-~]{16,2048}")
 FINGERPRINT_LENGTH = 12
+FAN_OUT = "fan-out"
 
 
 def open_mailbox(*, convo_id: str, did: str, device_id: str, first_seq: int) -> None:
@@ -64,21 +65,22 @@ def schedule_delivery(*, convo_id: str, seq: int) -> None:
     """
     assert transaction.get_connection().in_atomic_block
     Dispatch.objects.create(convo_id=convo_id, seq=seq)
-    # Named functions rather than partials: Django's report of a failing callback needs a __qualname__.
-    transaction.on_commit(lambda: courier.nudge(convo_id, fan_out.delay), robust=True)
+    nudge_later(FAN_OUT, _begin_fan_out)
+    # A named function rather than a partial: Django's report of a failing callback needs a __qualname__.
     transaction.on_commit(lambda: hub.ring(convo_id, seq), robust=True)
 
 
 def announce_entries(entries: Mapping[str, int]) -> None:
     """What has just been written, by the last entry of each convo, is nudged and rung for; waits for nobody."""
+    if entries:
+        courier.nudge(FAN_OUT, _begin_fan_out)
     for convo_id, seq in entries.items():
-        courier.nudge(convo_id, fan_out.delay)
         hub.ring(convo_id, seq)
 
 
 def ring_again(convo_id: str) -> None:
     """Look once more whether everything of a convo is carried, and wake whoever is connected."""
-    transaction.on_commit(lambda: courier.nudge(convo_id, fan_out.delay), robust=True)
+    nudge_later(FAN_OUT, _begin_fan_out)
     transaction.on_commit(lambda: hub.ring(convo_id, 0), robust=True)
 
 
@@ -121,6 +123,10 @@ def nudge_device(*, did: str, device_id: str, quiet: bool = False) -> None:
     Quiet is for what its client does by itself and no person needs to see.
     """
     nudges.nudge_device(did=did, device_id=device_id, quiet=quiet)
+
+
+def _begin_fan_out(_: str) -> None:
+    fan_out.delay()
 
 
 def _lock_token(fingerprint: str) -> None:

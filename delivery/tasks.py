@@ -7,13 +7,13 @@ from delivery.gauges import recompute_gauges
 
 
 @shared_task(name="delivery.tasks.fan_out")
-def fan_out(convo_id: str) -> None:
-    fanout.fan_out(convo_id)
+def fan_out() -> None:
+    fanout.fan_out()
 
 
 @shared_task(name="delivery.tasks.sweep")
 def sweep() -> None:
-    fanout.sweep()
+    fanout.fan_out(by="sweep")
 
 
 @shared_task(name="delivery.tasks.purge")

@@ -11,14 +11,16 @@ CREATE FUNCTION conversations_append_messages(
     convo_ids text[], dids text[], device_ids text[], msg_ids text[], epochs bigint[], tags bytea[], bodies bytea[],
     suspects boolean[], epoch_window integer
 ) RETURNS TABLE (
-    place integer, outcome text, seq bigint, epoch bigint, received_at timestamptz, current_epoch bigint,
-    last_seq bigint
+    place integer, outcome text, seq bigint, epoch bigint, received_at timestamptz, current_epoch bigint
 )
 LANGUAGE plpgsql
--- Plans are kept, and one made while the tables were small must not scan them when they are large.
+-- Planning anew costs more than the whole rest. The one plan is kept, and may have been made while the tables were
+-- small: it goes to each row by its index all the same, to a message by the one index that has this order.
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
+SET enable_sort = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -27,18 +29,11 @@ BEGIN
     PERFORM 1 FROM conversations_convo c WHERE c.id = ANY(convo_ids) ORDER BY c.id FOR NO KEY UPDATE;
     moment := clock_timestamp();
     RETURN QUERY
-    WITH asked AS (
-        SELECT * FROM unnest(convo_ids, dids, device_ids, msg_ids, epochs, tags, bodies, suspects)
-               WITH ORDINALITY AS a (convo_id, did, device_id, msg_id, epoch, tag, body, suspect, place)
-    ), judged AS (
+    WITH judged AS MATERIALIZED (
         SELECT a.*, c.epoch AS current, c.last_seq AS last, e.seq AS first_seq, e.epoch AS first_epoch,
                e.received_at AS first_at,
                CASE
-                 WHEN NOT EXISTS (
-                     SELECT 1 FROM conversations_member m
-                      WHERE m.convo_id = a.convo_id AND m.did = a.did AND m.left_at IS NULL AND m.leaving_at IS NULL
-                        AND (a.device_id IS NULL OR m.device_id IN (a.device_id, ''))
-                 ) THEN CASE
+                 WHEN m.found IS NULL THEN CASE
                      WHEN c.closed_at IS NOT NULL AND EXISTS (
                          SELECT 1 FROM conversations_member m WHERE m.convo_id = a.convo_id AND m.did = a.did
                      ) THEN 'ended' ELSE 'stranger' END
@@ -49,10 +44,26 @@ BEGIN
                  WHEN row_number() OVER (PARTITION BY a.convo_id, a.msg_id ORDER BY a.place) > 1 THEN 'twice'
                  ELSE 'new'
                END AS verdict
-          FROM asked a
-          LEFT JOIN conversations_convo c ON c.id = a.convo_id
-          LEFT JOIN conversations_message e ON e.convo_id = a.convo_id AND e.msg_id = a.msg_id
-    ), numbered AS (
+          FROM unnest(convo_ids, dids, device_ids, msg_ids, epochs, tags, bodies, suspects)
+               WITH ORDINALITY AS a (convo_id, did, device_id, msg_id, epoch, tag, body, suspect, place)
+          LEFT JOIN LATERAL (
+              SELECT c.epoch, c.last_seq, c.closed_at FROM conversations_convo c WHERE c.id = a.convo_id LIMIT 1
+          ) c ON true
+          LEFT JOIN LATERAL (
+              SELECT true AS found FROM conversations_member m
+               WHERE m.convo_id = a.convo_id AND m.did = a.did AND m.left_at IS NULL AND m.leaving_at IS NULL
+                 AND (a.device_id IS NULL OR m.device_id IN (a.device_id, ''))
+               LIMIT 1
+          ) m ON true
+          LEFT JOIN LATERAL (
+              SELECT next.*
+                FROM (SELECT * FROM conversations_message e
+                       WHERE e.convo_id = a.convo_id AND e.msg_id >= a.msg_id
+                       ORDER BY e.convo_id, e.msg_id
+                       LIMIT 1) next
+               WHERE next.msg_id = a.msg_id
+          ) e ON true
+    ), numbered AS MATERIALIZED (
         SELECT j.*, j.last + row_number() OVER (PARTITION BY j.convo_id ORDER BY j.place) AS new_seq
           FROM judged j WHERE j.verdict = 'new'
     ), inserted AS (
@@ -68,9 +79,8 @@ BEGIN
          WHERE c.id = t.convo_id
     )
     SELECT j.place::integer, j.verdict, coalesce(n.new_seq, j.first_seq), coalesce(j.first_epoch, j.epoch),
-           coalesce(j.first_at, moment), j.current, j.last
-      FROM judged j LEFT JOIN numbered n ON n.place = j.place
-     ORDER BY j.place;
+           coalesce(j.first_at, moment), j.current
+      FROM judged j LEFT JOIN numbered n ON n.place = j.place;
 END
 $$;
 """

@@ -103,7 +103,7 @@ def test_a_newcomer_misses_nothing(wire: Wire, talk: Talk) -> None:
 
 
 def test_the_former_members_mailbox_goes_last(talk: Talk) -> None:
-    fan_out(talk.id)
+    fan_out()
     remove(talk, talk.founder, BOB)
     assert drop_ended_mailboxes() == 0
     Mailbox.objects.filter(did=BOB).update(closed_at=F("closed_at") - timedelta(days=91))

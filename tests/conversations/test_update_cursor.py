@@ -26,7 +26,7 @@ def talk() -> Talk:
     talk = a_convo(Phone(ALICE), Phone(BOB))
     for number in range(5):
         send(talk, f"m{number}")
-    fan_out(talk.id)
+    fan_out()
     return talk
 
 
@@ -63,7 +63,7 @@ def test_saying_it_again_or_an_earlier_place_later_changes_nothing(wire: Wire, t
 def test_what_is_acknowledged_before_it_is_carried_is_not_carried_then(wire: Wire, talk: Talk) -> None:
     send(talk, "one more")
     got_to(wire, talk, 7)
-    fan_out(talk.id)
+    fan_out()
     assert owed(talk) == []
 
 
@@ -71,7 +71,7 @@ def test_a_device_acknowledges_for_itself_alone(wire: Wire, talk: Talk) -> None:
     laptop = Phone(BOB, "laptop")
     bring_in(talk, talk.founder, laptop)
     send(talk, "to both")
-    fan_out(talk.id)
+    fan_out()
     got_to(wire, talk, 8, deviceId=laptop.device_id)
     assert owed(talk) == [(2, 8)]
     got_to(wire, talk, 8)
@@ -81,7 +81,7 @@ def test_a_device_acknowledges_for_itself_alone(wire: Wire, talk: Talk) -> None:
 def test_who_was_removed_acknowledges_what_it_was_still_owed(wire: Wire, talk: Talk) -> None:
     remove(talk, talk.founder, BOB)
     send(talk, "behind your back")
-    fan_out(talk.id)
+    fan_out()
     bob = {"did": BOB, "device_id": None, "convo_id": talk.id}
     assert owed(talk) == [(2, 7)]
     assert readable_spans(**bob)
@@ -118,12 +118,12 @@ def test_an_acknowledgement_beside_the_fan_out_leaves_no_envelope_behind() -> No
         seq = talk.convo.last_seq
         results = at_once(
             [
-                lambda: fan_out(talk.id),
+                lambda: fan_out(),
                 lambda seq=seq: update_cursor(convo_id=talk.id, who=Asking(BOB), seq=seq),
             ]
         )
         assert failures(results) == []
-        fan_out(talk.id)
+        fan_out()
         assert owed(talk) == []
 
 
@@ -135,7 +135,7 @@ def test_an_acknowledgement_waits_for_a_fan_out_that_has_not_seen_it() -> None:
 
     def carry_slowly() -> None:
         with transaction.atomic():
-            fan_out(talk.id)
+            fan_out()
             carrying.set()
             # As long as this transaction lasts nobody sees the envelope.
             assert not acknowledged.wait(1.0)

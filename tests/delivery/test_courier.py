@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 from conversations.models import Message
 from delivery import courier as courier_module
 from delivery.courier import BELL, HINTS, Courier
-from delivery.fanout import sweep
+from delivery.fanout import fan_out
 from delivery.hub import Hint, announce, ring
 from delivery.models import Dispatch, Envelope
 from tests.delivery.streaming import send
@@ -169,5 +169,5 @@ def test_sends_do_not_wait_for_a_dead_bus_and_the_sweep_does_the_rest(
     assert took < 10
     assert Message.objects.filter(convo_id=talk.id).count() == 21
     assert Dispatch.objects.filter(convo_id=talk.id).count() == 21
-    sweep()
+    fan_out()
     assert Envelope.objects.get(did=BOB).last_seq == 21

@@ -1,10 +1,15 @@
 """Dispatches to envelopes, in order; twice is harmless."""
 
+from datetime import timedelta
+
 import pytest
+from celery import Task
+from django.db import connection
+from django.utils import timezone
 
 from conversations.selectors import Asking
 from conversations.services import append_message
-from delivery.fanout import fan_out, sweep
+from delivery.fanout import fan_out
 from delivery.models import Dispatch, Envelope, Mailbox
 from delivery.selectors import Span, readable_spans
 from delivery.services import close_mailbox, open_mailbox
@@ -12,6 +17,15 @@ from delivery.tasks import fan_out as fan_out_task
 from delivery.tasks import sweep as sweep_task
 from tests.devices import ALICE, BOB, CAROL, Phone
 from tests.situations import Talk, a_convo, bring_in, remove
+
+POISON = """
+CREATE FUNCTION pg_temp.poison() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.convo_id = '{convo_id}' THEN RAISE 'not this one'; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER poison BEFORE INSERT ON delivery_envelope FOR EACH ROW EXECUTE FUNCTION pg_temp.poison()
+"""
 
 pytestmark = pytest.mark.django_db
 
@@ -39,7 +53,7 @@ def test_every_entry_of_every_path_reaches_every_member_of_its_time() -> None:
     send(talk)
     remove(talk, talk.founder, BOB)
     send(talk)
-    assert fan_out(talk.id) == 6
+    assert fan_out() == 6
     assert spans(talk) == {ALICE: (1, 6), BOB: (2, 5), CAROL: (4, 6)}
     assert not Dispatch.objects.exists()
 
@@ -48,24 +62,24 @@ def test_one_envelope_a_device_however_many_entries_wait() -> None:
     talk = a_convo(Phone(ALICE), Phone(BOB))
     for _ in range(3):
         send(talk, 2)
-        fan_out(talk.id)
+        fan_out()
     assert spans(talk)[BOB] == (2, 7)
 
 
 def test_twice_is_harmless() -> None:
     talk = a_convo(Phone(ALICE), Phone(BOB))
     send(talk)
-    fan_out(talk.id)
+    fan_out()
     before = spans(talk)
     Dispatch.objects.create(convo_id=talk.id, seq=1)
-    assert fan_out(talk.id) == 1
-    assert fan_out(talk.id) == 0
+    assert fan_out() == 1
+    assert fan_out() == 0
     assert spans(talk) == before
 
 
 def test_the_sweep_finds_what_no_nudge_reached() -> None:
     talks = [a_convo(Phone(ALICE), Phone(BOB)) for _ in range(2)]
-    assert sweep() == 2
+    assert fan_out(by="sweep") == 2
     assert all(spans(talk)[ALICE] == (1, 1) for talk in talks)
 
 
@@ -73,16 +87,56 @@ def test_what_is_acknowledged_is_not_carried_again() -> None:
     talk = a_convo(Phone(ALICE), Phone(BOB))
     Mailbox.objects.filter(did=BOB).update(acked_seq=3)
     send(talk, 3)
-    fan_out(talk.id)
+    fan_out()
     assert spans(talk)[BOB] == (4, 4)
 
 
-def test_the_tasks_do_what_their_names_say() -> None:
-    first, second = a_convo(Phone(ALICE), Phone(BOB)), a_convo(Phone(ALICE), Phone(BOB))
-    fan_out_task.apply(args=[first.id], throw=True)
-    assert (bool(spans(first)), bool(spans(second))) == (True, False)
-    sweep_task.apply(throw=True)
-    assert spans(second)
+@pytest.mark.parametrize("task", [fan_out_task, sweep_task])
+def test_the_tasks_do_what_their_names_say(task: Task) -> None:
+    talks = [a_convo(Phone(ALICE), Phone(BOB)) for _ in range(2)]
+    task.apply(throw=True)
+    assert all(spans(talk) for talk in talks)
+
+
+def test_a_device_that_came_back_between_two_passes_has_one_envelope() -> None:
+    talk, carol = a_convo(Phone(ALICE), Phone(BOB)), Phone(CAROL)
+    bring_in(talk, talk.founder, carol)
+    remove(talk, talk.founder, CAROL)
+    carol.client.forget_group(bytes.fromhex(talk.id))
+    bring_in(talk, talk.founder, carol)
+    send(talk)
+    assert fan_out() == 5
+    assert spans(talk)[CAROL] == (3, 5)
+
+
+@pytest.fixture
+def poisoned() -> Talk:
+    """A convo whose envelopes cannot be written."""
+    talk = a_convo(Phone(ALICE), Phone(BOB))
+    with connection.cursor() as cursor:
+        cursor.execute(POISON.format(convo_id=talk.id))
+    return talk
+
+
+def test_a_convo_that_cannot_be_carried_blocks_nobody_and_says_why(poisoned: Talk) -> None:
+    others = [a_convo(Phone(ALICE), Phone(BOB)) for _ in range(2)]
+    assert fan_out() == 2
+    assert all(spans(talk)[ALICE] == (1, 1) for talk in others)
+    left = Dispatch.objects.get()
+    assert left.convo_id == poisoned.id
+    assert "not this one" in left.fault
+    send(others[0])
+    assert fan_out() == 1
+
+
+def test_what_could_not_be_carried_is_tried_again_after_a_while(poisoned: Talk) -> None:
+    assert fan_out() == 0
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TRIGGER poison ON delivery_envelope")
+    assert fan_out() == 0
+    Dispatch.objects.update(held_until=timezone.now() - timedelta(seconds=1))
+    assert fan_out() == 1
+    assert spans(poisoned)[ALICE] == (1, 1)
 
 
 def test_a_device_that_came_back_has_two_spans_and_an_account_reads_their_union() -> None:

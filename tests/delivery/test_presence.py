@@ -78,7 +78,7 @@ def device(talk: Talk) -> tuple[str, str]:
 def send(talk: Talk) -> None:
     place = f"m{talk.convo.last_seq}"
     append_message(convo_id=talk.id, who=Asking(ALICE), msg_id=place, epoch=talk.convo.epoch, ciphertext=b"x")
-    fan_out(talk.id)
+    fan_out()
 
 
 def look(times: int = 1) -> None:

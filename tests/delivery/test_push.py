@@ -48,7 +48,7 @@ def google(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Google]:
 def talk() -> Talk:
     """Bob's phone can be pushed to and has heard that it is in."""
     talk = a_convo(Phone(ALICE), Phone(BOB))
-    fan_out(talk.id)
+    fan_out()
     register(talk.phones[1])
     return talk
 
@@ -61,7 +61,7 @@ def send(talk: Talk, count: int = 1) -> None:
     """Accepted and carried, one by one."""
     for _ in range(count):
         accept(talk)
-        fan_out(talk.id)
+        fan_out()
 
 
 def accept(talk: Talk) -> None:
@@ -146,7 +146,7 @@ def test_an_entry_that_is_not_carried_yet_keeps_the_nudge(apple: Apple, talk: Ta
     later()
     push_due()
     assert Nudge.objects.get().attempts == 0
-    fan_out(talk.id)
+    fan_out()
     later()
     push_due()
     assert apple.tokens == [TOKEN]

@@ -32,7 +32,7 @@ def send(url: str, talk: Talk) -> httpx.Response:
 
 def test_a_death_between_commit_and_nudge_loses_no_delivery() -> None:
     talk = a_convo(Phone(ALICE), Phone(BOB))
-    fanout.sweep()
+    fanout.fan_out()
     with web("tests.faults.dying_web:application") as dying:
         with pytest.raises(httpx.TransportError):
             send(dying.url, talk)
@@ -41,7 +41,7 @@ def test_a_death_between_commit_and_nudge_loses_no_delivery() -> None:
     assert Dispatch.objects.filter(seq=entry.seq).exists()
     assert Envelope.objects.get(did=ALICE).last_seq < entry.seq
 
-    fanout.sweep()
+    fanout.fan_out()
     assert {envelope.last_seq for envelope in Envelope.objects.all()} == {entry.seq}
     with web() as next_one:
         assert send(next_one.url, talk).json()["seq"] == entry.seq

@@ -95,11 +95,11 @@ def test_concurrent_send_and_read_unread_count_consistency() -> None:
 
     def carrying() -> None:
         for _ in range(20):
-            fan_out(talk.id)
+            fan_out()
 
     results = at_once([reading, carrying, *(sending(talk, f"m{number}") for number in range(30))])
     assert failures(results) == []
-    fan_out(talk.id)
+    fan_out()
     read = [seq for page in seen for seq in page]
     assert read == list(range(2, len(read) + 2))
     envelope = Envelope.objects.get(did=BOB)
@@ -137,7 +137,7 @@ def test_mixed_operations_no_race_conditions() -> None:
     works += [sending(talk, "twice") for _ in range(4)]
     works += [committing(talk, talk.founder, newcomer), committing(talk, talk.phones[3])]
     works += [partial(leave_convo, convo_id=talk.id, who=Asking(BOB), target_did=None, proposal=None)]
-    results = at_once([*works, partial(fan_out, talk.id)])
+    results = at_once([*works, fan_out])
     assert set(failures(results)) <= {"EpochMismatch"}
     twice = {place.seq for place in succeeded(results) if getattr(place, "msg_id", "") == "twice"}
     assert len(twice) == 1

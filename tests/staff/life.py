@@ -9,6 +9,7 @@ from django.apps import apps
 from django.db import models
 from django.db.models import F
 from django.test import override_settings
+from django.utils import timezone
 
 from catbird_mls.xrpc.errors import XrpcError
 from conversations.additions import pending_additions
@@ -21,6 +22,7 @@ from conversations.services.banning import ban_account
 from conversations.services.external import process_external_commit
 from conversations.services.mending import ask_for_readding
 from delivery.fanout import fan_out
+from delivery.models import Dispatch
 from delivery.services import keep_push_token
 from keypackages.models import Welcome
 from keypackages.services import StuckWelcome, opt, publish_key_packages
@@ -62,8 +64,10 @@ class Life:
         append_message(convo_id=talk.id, who=self._alice(), msg_id="a", epoch=talk.convo.epoch, ciphertext=SECRET)
         keep_push_token(did=dan.did, device_id=dan.device_id, platform="ios", token=uuid4().hex * 2)
         with override_settings(PUSH_PLATFORMS=["ios"]):
-            fan_out(talk.id)
+            fan_out()
+        # What comes now waits for good, so that a row of each convo is left.
         self._lose_carol(talk)
+        Dispatch.objects.update(fault="cannot be carried", held_until=timezone.now() + timedelta(days=1))
         self._claim(Phone(dan.did, "another"), talk)
         nonsense = CommitBundle(commit=SECRET, welcomes=[], group_info=None)
         want_group_info(talk.id, "nobody could come in")
