@@ -1,7 +1,7 @@
 """What leaves a process after a commit: bells, hints and nudges, on a thread of their own.
 
 Whoever has committed puts them down here and goes on, so a bus that is down or hangs holds nobody up. What
-waits is merged: one bell a key, one nudge a convo. All of it may be lost without harm, because streams and
+waits is merged: one bell a key, one nudge a kind. All of it may be lost without harm, because streams and
 the sweep look by themselves.
 """
 
@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 BELL = "catbird.bell"
 HINTS = "catbird.hints"
-# Between two nudges of one convo: a worker that has just been told finds what came meanwhile, too.
-NUDGE_SPACING_SECONDS = 0.05
+# Between two nudges of one kind: a worker that has just been told finds what came meanwhile, too.
+NUDGE_SPACING_SECONDS = 0.1
 # A bus that failed is left alone for so long.
 DOWN_SECONDS = 1.0
 # What is told later than this would mislead: somebody types, somebody asked.
@@ -65,12 +65,12 @@ class Courier:
             self._hints.append((time.monotonic(), hint))
             self._wake()
 
-    def nudge(self, convo_id: str, send: Nudge) -> None:
-        """Have ``send`` called once with the convo, soon, however often it is asked for meanwhile."""
+    def nudge(self, key: str, send: Nudge) -> None:
+        """Have ``send`` called once with the key, soon, however often it is asked for meanwhile."""
         with self._changed:
             if len(self._nudges) < KEYS_MAX:
-                due = self._nudged.get(convo_id, 0.0) + NUDGE_SPACING_SECONDS
-                self._nudges.setdefault(convo_id, (due, send))
+                due = self._nudged.get(key, 0.0) + NUDGE_SPACING_SECONDS
+                self._nudges.setdefault(key, (due, send))
             self._wake()
 
     def settle(self, seconds: float = LAST_WORDS_SECONDS) -> bool:
@@ -119,18 +119,18 @@ class Courier:
 
     def _due_nudges(self) -> dict[str, tuple[float, Nudge]]:
         now = time.monotonic()
-        due = {convo_id: one for convo_id, one in self._nudges.items() if one[0] <= now}
-        self._nudges = {convo_id: one for convo_id, one in self._nudges.items() if convo_id not in due}
+        due = {key: one for key, one in self._nudges.items() if one[0] <= now}
+        self._nudges = {key: one for key, one in self._nudges.items() if key not in due}
         since = now - NUDGE_SPACING_SECONDS
-        self._nudged = {convo_id: at for convo_id, at in self._nudged.items() if at > since} | dict.fromkeys(due, now)
+        self._nudged = {key: at for key, at in self._nudged.items() if at > since} | dict.fromkeys(due, now)
         return due
 
     def _leave(self, bells: dict[str, int], hints: list[bytes], nudges: dict[str, tuple[float, Nudge]]) -> bool:
         """Bells first, because they are quick, and show whether the bus is there at all."""
         try:
             self._publish(bells, hints)
-            for convo_id, (_, send) in nudges.items():
-                send(convo_id)
+            for key, (_, send) in nudges.items():
+                send(key)
         except (redis.RedisError, OperationalError, OSError) as error:
             if not self._down_until:
                 logger.warning("bus down cause=%s", type(error).__name__)

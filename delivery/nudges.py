@@ -52,7 +52,7 @@ SELECT did, device_id FROM delivery_mailbox
  WHERE convo_id = %(convo)s
    AND GREATEST(%(first)s, first_seq, acked_seq + 1) <= LEAST(%(last)s, COALESCE(last_seq, %(last)s))
 """
-ONE_DEVICE = "SELECT %(did)s::text AS did, %(device)s::text AS device_id"
+THESE_DEVICES = "SELECT * FROM unnest(%(dids)s::text[], %(devices)s::text[]) AS device (did, device_id)"
 NEWEST_WAITING = """
 SELECT nudge.id, max(envelope.extended_at)
   FROM delivery_nudge AS nudge
@@ -82,9 +82,11 @@ def nudge_readers(*, convo_id: str, first: int, last: int) -> None:
     _nudge(READERS, {"convo": convo_id, "first": first, "last": last}, asked=False, quiet=False)
 
 
-def nudge_device(*, did: str, device_id: str, quiet: bool) -> None:
-    """Mark a device, or all of an account, that something else than an entry waits for."""
-    _nudge(ONE_DEVICE, {"did": did, "device": device_id}, asked=True, quiet=quiet)
+def nudge_devices(devices: Iterable[tuple[str, str]], *, quiet: bool) -> None:
+    """Mark devices, or all of an account, that something else than an entry waits for."""
+    wanted = sorted(devices)
+    which = {"dids": [did for did, _ in wanted], "devices": [device_id for _, device_id in wanted]}
+    _nudge(THESE_DEVICES, which, asked=True, quiet=quiet)
 
 
 def note_contact(*, did: str, device_id: str | None) -> None:

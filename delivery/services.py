@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from django.db import connection, transaction
 from django.db.models.functions import Now
@@ -29,8 +29,9 @@ __all__ = [
     "mark_read",
     "note_contact",
     "nudge_device",
+    "nudge_devices",
     "nudge_later",
-    "open_mailbox",
+    "open_mailboxes",
     "ring_again",
     "schedule_delivery",
 ]
@@ -42,12 +43,15 @@ FINGERPRINT_LENGTH = 12
 FAN_OUT = "fan-out"
 
 
-def open_mailbox(*, convo_id: str, did: str, device_id: str, first_seq: int) -> None:
-    """From ``first_seq`` on the device may read the log. Part of the transaction that makes it a member."""
+def open_mailboxes(*, convo_id: str, devices: Collection[tuple[str, str]], first_seq: int) -> None:
+    """From ``first_seq`` on these devices may read the log. Part of the transaction that makes them members."""
     assert transaction.get_connection().in_atomic_block
-    Mailbox.objects.create(convo_id=convo_id, did=did, device_id=device_id, first_seq=first_seq)
-    # Streams over all convos of the account are to follow this one too.
-    transaction.on_commit(lambda: hub.ring(did, 0), robust=True)
+    Mailbox.objects.bulk_create(
+        Mailbox(convo_id=convo_id, did=did, device_id=device_id, first_seq=first_seq) for did, device_id in devices
+    )
+    # Streams over all convos of an account are to follow this one too.
+    accounts = {did for did, _ in devices}
+    transaction.on_commit(lambda: _ring_all(accounts), robust=True)
 
 
 def close_mailbox(*, convo_id: str, did: str, device_id: str, last_seq: int) -> None:
@@ -122,7 +126,17 @@ def nudge_device(*, did: str, device_id: str, quiet: bool = False) -> None:
 
     Quiet is for what its client does by itself and no person needs to see.
     """
-    nudges.nudge_device(did=did, device_id=device_id, quiet=quiet)
+    nudges.nudge_devices([(did, device_id)], quiet=quiet)
+
+
+def nudge_devices(devices: Iterable[tuple[str, str]]) -> None:
+    """The same for many."""
+    nudges.nudge_devices(devices, quiet=False)
+
+
+def _ring_all(accounts: Iterable[str]) -> None:
+    for did in accounts:
+        hub.ring(did, 0)
 
 
 def _begin_fan_out(_: str) -> None:

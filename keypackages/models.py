@@ -118,7 +118,10 @@ class OptIn(models.Model):
 
 
 class DailyCount(models.Model):
-    """What happened to an account's packages on one day; outlives the packages."""
+    """What happened to an account's packages on one day; outlives the packages.
+
+    Of a day that is not over there are many rows, which are to be added up.
+    """
 
     did = models.TextField()
     cipher_suite = models.TextField()
@@ -128,9 +131,7 @@ class DailyCount(models.Model):
     expired = models.PositiveIntegerField(default=0)
 
     class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["did", "cipher_suite", "day"], name="daily_count_one_a_day")
-        ]
+        indexes: ClassVar = [models.Index(fields=["did", "day"], name="daily_count_of_an_account")]
 
     def __str__(self) -> str:
         return f"{self.did} {self.day}"

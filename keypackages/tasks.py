@@ -15,6 +15,7 @@ def expire() -> None:
 def purge() -> None:
     services.purge_spent_packages()
     services.purge_welcome_bodies()
+    services.fold_daily_counts()
 
 
 @shared_task(name="keypackages.tasks.measure")

@@ -11,7 +11,7 @@ from conversations.selectors import Asking
 from conversations.services.log import CREATE_CONVO, record_epoch
 from conversations.services.opaque import welcome_newcomers
 from conversations.services.refusals import journaled
-from conversations.services.roster import Newcomer, open_place
+from conversations.services.roster import Newcomer, open_places
 from keypackages.errors import InvalidCipherSuite
 from keypackages.selectors import devices_of_keys, registered_devices
 
@@ -80,7 +80,7 @@ def _found_tracked(who: Asking, new: NewConvo) -> Convo:
         group_info=new.group_info,
     )
     founder = Newcomer(who.did, device_id, founders[0].leaf_index, is_admin=True)
-    open_place(convo, founder)
+    open_places(convo, [founder])
     record_epoch(convo, by=founder, nsid=CREATE_CONVO, added=[founder])
     return convo
 
@@ -101,7 +101,7 @@ def _found_opaque(who: Asking, new: NewConvo) -> Convo:
         raise TooManyMembers(f"A conversation has at most {settings.CATBIRD_MAX_MEMBERS} members.")
     convo = _insert(who, new, epoch=new.epoch)
     founder = Newcomer(who.did, who.device_id or _only_device(who.did), is_admin=True)
-    open_place(convo, founder)
+    open_places(convo, [founder])
     added = welcome_newcomers(convo, dids=others, welcomes=new.welcomes, epoch=new.epoch + 1, claimed=new.claimed)
     record_epoch(convo, by=founder, nsid=CREATE_CONVO, added=[founder, *added])
     return convo

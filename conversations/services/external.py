@@ -43,7 +43,7 @@ from conversations.services.roster import (
     Newcomer,
     answer_readditions,
     close_place,
-    open_place,
+    open_places,
     rows_by_leaf,
 )
 from conversations.services.tracked import keep_state
@@ -172,7 +172,7 @@ def _write(
     for member in leavers:
         close_place(convo, member, how=Left(member.left_how or Left.LEFT))
     supersede_welcomes(convo_id=convo.pk, did=newcomer.did, device_id=newcomer.device_id, reason="came back by itself")
-    open_place(convo, newcomer)
+    open_places(convo, [newcomer])
     record_epoch(convo, by=newcomer, nsid=PROCESS_EXTERNAL_COMMIT, added=[newcomer], removed=leavers)
     answer_readditions(convo, [(newcomer.did, newcomer.device_id)])
     keep_state(state, group, bundle)

@@ -11,7 +11,7 @@ from conversations.services.banning import require_none_banned
 from conversations.services.bundle import CommitBundle, require_claims
 from conversations.services.group_info import keep_uploaded
 from conversations.services.log import ADD_MEMBERS, REMOVE_MEMBER, append_entry, handshake_id, record_epoch
-from conversations.services.roster import Newcomer, admits_device, answer_readditions, open_places, put_out
+from conversations.services.roster import Newcomer, admits_device, answer_readditions, bring_in, put_out
 from keypackages.framing import welcome_references
 from keypackages.selectors import welcomes_on_file
 from keypackages.services import SpentPackage, WelcomeToSend, send_welcomes, spend_key_packages
@@ -65,7 +65,7 @@ def welcome_newcomers(
     if len(rows) + len(newcomers) > settings.CATBIRD_MAX_MEMBERS:
         raise TooManyMembers(f"A conversation has at most {settings.CATBIRD_MAX_MEMBERS} members.")
     require_none_banned(convo, {one.did for one in newcomers})
-    open_places(convo, newcomers)
+    bring_in(convo, newcomers)
     answer_readditions(convo, [(package.did, package.device_id) for package in spent])
     if not on_file:
         named = [one.did for one in unknown]

@@ -1,6 +1,6 @@
 """Who is in a convo: member rows and mailboxes change together, in the transaction that holds the convo."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from django.utils import timezone
@@ -8,7 +8,7 @@ from django.utils import timezone
 from conversations.changes import changes_of
 from conversations.models import Convo, Left, Member, Mode, ReadditionRequest
 from conversations.selectors import active_members, open_members
-from delivery.services import close_mailbox, nudge_device, open_mailbox
+from delivery.services import close_mailbox, nudge_devices, open_mailboxes
 from keypackages.services import supersede_welcomes
 
 
@@ -22,17 +22,38 @@ class Newcomer:
     is_admin: bool = False
 
 
-def open_place(convo: Convo, newcomer: Newcomer) -> None:
-    """A place from the convo's last entry on: the device reads what comes after it.
+def open_places(convo: Convo, newcomers: Iterable[Newcomer]) -> None:
+    """Places from the convo's last entry on: the devices read what comes after it.
 
     A device installed anew may have left a leaf behind that its new key cannot remove: that place is a leaver's.
     """
-    places = list(active_members(convo.pk).filter(did=newcomer.did))
+    arriving = {(newcomer.did, newcomer.device_id): newcomer for newcomer in newcomers}
+    places = _places_of_accounts(convo, {did for did, _ in arriving})
+    rows = [_opened(convo, newcomer, places[newcomer.did]) for newcomer in arriving.values()]
+    Member.objects.bulk_create(rows)
+    open_mailboxes(convo_id=convo.pk, devices=arriving, first_seq=convo.last_seq + 1)
+
+
+def bring_in(convo: Convo, newcomers: Sequence[Newcomer]) -> None:
+    """Places for those that others let in, whose devices may not be connected to hear of it."""
+    open_places(convo, newcomers)
+    nudge_devices((newcomer.did, newcomer.device_id) for newcomer in newcomers)
+
+
+def _places_of_accounts(convo: Convo, dids: Collection[str]) -> dict[str, list[Member]]:
+    places: dict[str, list[Member]] = {did: [] for did in dids}
+    for place in active_members(convo.pk).filter(did__in=dids).order_by("pk"):
+        places[place.did].append(place)
+    return places
+
+
+def _opened(convo: Convo, newcomer: Newcomer, places: list[Member]) -> Member:
+    """The row of a newcomer, beside the places its account has."""
     changes_of(convo).comes(newcomer.did, was_member=bool(places))
     for place in places:
         if place.device_id == newcomer.device_id:
             end_place(convo, place)
-    Member.objects.create(
+    row = Member(
         convo=convo,
         did=newcomer.did,
         device_id=newcomer.device_id,
@@ -41,14 +62,8 @@ def open_place(convo: Convo, newcomer: Newcomer) -> None:
         joined_seq=convo.last_seq,
         joined_epoch=convo.epoch,
     )
-    open_mailbox(convo_id=convo.pk, did=newcomer.did, device_id=newcomer.device_id, first_seq=convo.last_seq + 1)
-
-
-def open_places(convo: Convo, newcomers: Iterable[Newcomer]) -> None:
-    """Places for those that others let in, whose devices may not be connected to hear of it."""
-    for newcomer in newcomers:
-        open_place(convo, newcomer)
-        nudge_device(did=newcomer.did, device_id=newcomer.device_id)
+    places.append(row)
+    return row
 
 
 def answer_readditions(convo: Convo, devices: Iterable[tuple[str, str]]) -> None:

@@ -14,8 +14,8 @@ from conversations.services.proposals import propose_removals, proposed_removals
 from conversations.services.roster import (
     Newcomer,
     answer_readditions,
+    bring_in,
     close_place,
-    open_places,
     rows_by_leaf,
     waits_for_readding,
 )
@@ -59,7 +59,7 @@ def append_tracked_commit(
     for member in leavers:
         close_place(convo, member, how=Left(member.left_how or Left.REMOVED))
     newcomers = _newcomers(info, spent)
-    open_places(convo, newcomers)
+    bring_in(convo, newcomers)
     nsid = ADD_MEMBERS if removed_did is None else REMOVE_MEMBER
     record_epoch(convo, by=rows[info.committer], nsid=nsid, added=newcomers, removed=leavers)
     answer_readditions(convo, [(package.did, package.device_id) for package in spent.values()])

@@ -1,3 +1,4 @@
+from keypackages.services.counters import fold_daily_counts
 from keypackages.services.devices import DeletedDevice, delete_device, register_device
 from keypackages.services.housekeeping import (
     claim_low_stock,
@@ -45,6 +46,7 @@ __all__ = [
     "delete_device",
     "drop_expired_packages",
     "expire_welcomes",
+    "fold_daily_counts",
     "hand_out_for_device",
     "hand_out_key_packages",
     "note_epoch",

@@ -9,26 +9,47 @@ from django.db import connection, transaction
 from catbird_mls.xrpc.meters import count_key_packages
 
 Event = Literal["published", "spent", "expired"]
+FOLD_MAX = 500
 
+# A row for each event, not one a day that is added to: everybody who adds an account's devices would wait for it.
 COUNT = """
 INSERT INTO keypackages_dailycount (did, cipher_suite, day, published, spent, expired)
-VALUES (%(did)s, %(suite)s, CURRENT_DATE, %(published)s, %(spent)s, %(expired)s)
-ON CONFLICT (did, cipher_suite, day) DO UPDATE
-   SET published = keypackages_dailycount.published + EXCLUDED.published,
-       spent = keypackages_dailycount.spent + EXCLUDED.spent,
-       expired = keypackages_dailycount.expired + EXCLUDED.expired
+SELECT did, suite, CURRENT_DATE, %(published)s * number, %(spent)s * number, %(expired)s * number
+  FROM unnest(%(dids)s::text[], %(suites)s::text[], %(numbers)s::int[]) AS counted (did, suite, number)
+"""
+# In one statement, so that whoever adds up meanwhile sees the old rows or the new one.
+FOLD = """
+WITH apart AS (
+    SELECT did, cipher_suite, day FROM keypackages_dailycount
+     WHERE day < CURRENT_DATE GROUP BY did, cipher_suite, day HAVING count(*) > 1 LIMIT %s
+),
+folded AS (
+    DELETE FROM keypackages_dailycount USING apart
+     WHERE (keypackages_dailycount.did, keypackages_dailycount.cipher_suite, keypackages_dailycount.day)
+           = (apart.did, apart.cipher_suite, apart.day)
+    RETURNING keypackages_dailycount.*
+)
+INSERT INTO keypackages_dailycount (did, cipher_suite, day, published, spent, expired)
+SELECT did, cipher_suite, day, sum(published), sum(spent), sum(expired) FROM folded GROUP BY did, cipher_suite, day
 """
 
 
 def count(event: Event, packages: Iterable[tuple[str, str]]) -> None:
-    """Count what happened to packages, each given as account and suite, in the transaction in which it happens.
-
-    Rows are taken in one order, so that two transactions never wait for each other.
-    """
+    """Count what happened to packages, each given as account and suite, in the transaction in which it happens."""
     assert transaction.get_connection().in_atomic_block
     counted = Counter(packages)
     count_key_packages(event, counted.total())
+    if not counted:
+        return
+    dids, suites = zip(*counted, strict=True)
+    numbers = {"published": 0, "spent": 0, "expired": 0, event: 1}
     with connection.cursor() as cursor:
-        for (did, suite), number in sorted(counted.items()):
-            numbers = {"published": 0, "spent": 0, "expired": 0, event: number}
-            cursor.execute(COUNT, {"did": did, "suite": suite, **numbers})
+        given = {"dids": list(dids), "suites": list(suites), "numbers": list(counted.values())}
+        cursor.execute(COUNT, {**given, **numbers})
+
+
+def fold_daily_counts() -> int:
+    """One row an account, suite and day, once the day is over; twice at once is harmless."""
+    with connection.cursor() as cursor:
+        cursor.execute(FOLD, [FOLD_MAX])
+        return int(cursor.rowcount)

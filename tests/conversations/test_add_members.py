@@ -6,15 +6,19 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from openmls.client import CommitBundle, Signer
 
 from conversations import conflicts
 from conversations.models import GroupState, Member, Message
+from conversations.selectors import Asking
+from conversations.services import add_members
 from delivery.models import Dispatch, Mailbox
 from keypackages.models import KeyPackage, Welcome, WelcomeBody
 from tests.conftest import Answer, Wire, leaves_no_trace
 from tests.devices import ALICE, BOB, CAROL, MALLORY, Phone
-from tests.situations import Talk, a_convo, a_device, bring_in, leaf_of, packages_of, remove, update
+from tests.situations import Talk, a_convo, a_device, bring_in, bundle_of, leaf_of, packages_of, remove, update
 from tests.wiring import b64
 
 pytestmark = pytest.mark.django_db
@@ -319,3 +323,26 @@ def test_a_device_installed_anew_leaves_its_old_leaf_to_be_removed(wire: Wire, t
     assert wire.call("addMembers", by=ALICE, **given(talk, made, BOB)).status == 200
     old, new = Member.objects.filter(did=BOB).order_by("leaf_index")
     assert (old.leaving_at is not None, new.leaving_at, old.left_at) == (True, None, None)
+
+
+@pytest.mark.parametrize("tracked", [True, False], ids=["tracked", "opaque"])
+def test_many_newcomers_take_as_many_queries_as_few(tracked: bool) -> None:
+    took = []
+    for count in (2, 20):
+        phones = [Phone(f"did:plc:{count}newcomer{number}") for number in range(count)]
+        for phone in phones:
+            a_device(phone)
+        alice = Phone(ALICE, f"alice's for {count}")
+        talk = a_convo(alice, tracked=tracked)
+        made = bundle_of(alice.group(talk.id).commit(add=packages_of(*phones), with_tree=not tracked))
+        with CaptureQueriesContext(connection) as asked:
+            add_members(
+                convo_id=talk.id,
+                who=Asking(ALICE, alice.device_id),
+                dids=[phone.did for phone in phones],
+                bundle=made,
+                key=None,
+            )
+        took.append([query["sql"][:90] for query in asked])
+    few, many = took
+    assert len(many) == len(few), [sql for sql in many if many.count(sql) > few.count(sql)][:10]

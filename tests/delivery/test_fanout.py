@@ -12,7 +12,7 @@ from conversations.services import append_message
 from delivery.fanout import fan_out
 from delivery.models import Dispatch, Envelope, Mailbox
 from delivery.selectors import Span, readable_spans
-from delivery.services import close_mailbox, open_mailbox
+from delivery.services import close_mailbox, open_mailboxes
 from delivery.tasks import fan_out as fan_out_task
 from delivery.tasks import sweep as sweep_task
 from tests.devices import ALICE, BOB, CAROL, Phone
@@ -141,17 +141,17 @@ def test_what_could_not_be_carried_is_tried_again_after_a_while(poisoned: Talk) 
 
 def test_a_device_that_came_back_has_two_spans_and_an_account_reads_their_union() -> None:
     places = {"convo_id": "c", "did": BOB}
-    open_mailbox(**places, device_id="phone", first_seq=2)
+    open_mailboxes(convo_id="c", devices=[(BOB, "phone")], first_seq=2)
     close_mailbox(**places, device_id="phone", last_seq=4)
-    open_mailbox(**places, device_id="phone", first_seq=8)
-    open_mailbox(**places, device_id="laptop", first_seq=4)
+    open_mailboxes(convo_id="c", devices=[(BOB, "phone")], first_seq=8)
+    open_mailboxes(convo_id="c", devices=[(BOB, "laptop")], first_seq=4)
     assert readable_spans(did=BOB, device_id="phone") == [Span("c", 2, 4), Span("c", 8, None)]
     assert readable_spans(did=BOB, device_id=None) == [Span("c", 2, None)]
 
 
 def test_closing_a_closed_mailbox_changes_nothing() -> None:
     places = {"convo_id": "c", "did": BOB, "device_id": "phone"}
-    open_mailbox(**places, first_seq=2)
+    open_mailboxes(convo_id="c", devices=[(BOB, "phone")], first_seq=2)
     close_mailbox(**places, last_seq=4)
     close_mailbox(**places, last_seq=9)
     assert Mailbox.objects.get().last_seq == 4

@@ -384,7 +384,7 @@ def test_a_batch_is_worked_off_whole(apple: Apple, talk: Talk, monkeypatch: pyte
         phone = Phone(f"did:plc:friend{number}")
         a_device(phone)
         register(phone, f"{number:064x}")
-        nudges.nudge_device(did=phone.did, device_id=phone.device_id, quiet=False)
+        nudges.nudge_devices([(phone.did, phone.device_id)], quiet=False)
     assert push_due() == 5
     assert len(set(apple.tokens)) == 5
 

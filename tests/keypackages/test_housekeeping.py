@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.conf import LazySettings
+from django.db.models import F, Sum
 from django.utils import timezone
 
 from keypackages import tasks
@@ -13,6 +14,8 @@ from keypackages.services import (
     claim_rings,
     drop_expired_packages,
     expire_welcomes,
+    fold_daily_counts,
+    publish_key_packages,
     purge_spent_packages,
     purge_welcome_bodies,
     register_device,
@@ -57,8 +60,26 @@ def test_packages_that_have_ended_leave_and_are_counted(talk: Talk) -> None:
     later(days=85)
     assert drop_expired_packages() == 3
     assert set(KeyPackage.objects.values_list("spent_in_convo", flat=True)) == {talk.id}
-    assert DailyCount.objects.get(did=BOB).expired == 1
+    assert DailyCount.objects.filter(did=BOB).aggregate(Sum("expired")) == {"expired__sum": 1}
     assert drop_expired_packages() == 0
+
+
+def test_the_counts_of_a_day_become_one_row_when_it_is_over(talk: Talk) -> None:
+    def added_up() -> list[tuple[str, int, int]]:
+        counts = DailyCount.objects.order_by("did").values_list("did")
+        return list(counts.annotate(Sum("published"), Sum("spent")))
+
+    publish_key_packages(did=ALICE, items=talk.founder.items(2))
+    before, rows = added_up(), DailyCount.objects.count()
+    assert fold_daily_counts() == 0
+    DailyCount.objects.update(day=F("day") - timedelta(days=1))
+    publish_key_packages(did=ALICE, items=talk.founder.items(1))
+    assert fold_daily_counts() > 0
+    assert fold_daily_counts() == 0
+    assert DailyCount.objects.filter(did=ALICE).count() == 2
+    assert DailyCount.objects.count() < rows
+    today = {did: published for did, published, _ in added_up()}
+    assert today == {did: published + (did == ALICE) for did, published, _ in before}
 
 
 def test_a_spent_package_stays_until_it_could_not_be_published_again(talk: Talk) -> None:
