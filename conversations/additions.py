@@ -9,12 +9,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db import connection
 from django.utils import timezone
 
-from conversations.models import ADDITION_LEASE_SECONDS, AdditionClaim, Member
-from keypackages.selectors import DeviceRef, devices_of_accounts
+from conversations.models import ADDITION_LEASE_SECONDS, AdditionClaim
+from keypackages.selectors import REGISTERED, DeviceRef, devices_by_id
 
 NAMESPACE = uuid.UUID("5b0f6c0e-0f9e-4b58-9d54-0d3d6f2e6c41")
+# Asked whenever a stream opens, and nearly always answered with nothing.
+WAITING = f"""
+SELECT account.convo_id, device.id
+  FROM (SELECT convo_id, did, min(joined_at) AS since FROM conversations_member
+         WHERE convo_id = ANY(%s) AND left_at IS NULL AND leaving_at IS NULL GROUP BY convo_id, did) AS account
+  JOIN ({REGISTERED}) AS device ON device.did = account.did AND device.registered_at > account.since
+ WHERE NOT EXISTS (
+       SELECT FROM conversations_member AS place
+        WHERE (place.convo_id, place.did) = (account.convo_id, account.did) AND place.device_id IN (device.id, ''))
+ ORDER BY account.convo_id, account.did, device.id
+"""  # noqa: S608 - put together of constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +50,18 @@ def addition_id(convo_id: str, device_id: str) -> str:
 
 def pending_additions(convo_ids: Sequence[str]) -> list[Addition]:
     """Every device that waits in these convos; three queries however many there are."""
-    places = list(Member.objects.filter(convo_id__in=convo_ids))
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING, [list(convo_ids)])
+        waiting: list[tuple[str, str]] = cursor.fetchall()
+    if not waiting:
+        return []
+    devices = {device.device_id: device for device in devices_by_id({device_id for _, device_id in waiting})}
     claims = _live_claims(convo_ids)
-    devices = devices_of_accounts({place.did for place in places if _active(place)})
     return [
-        Addition(convo_id, device, device.registered_at, claims.get((convo_id, device.device_id)))
-        for convo_id in sorted({place.convo_id for place in places})
-        for device in devices
-        if _waits(device, [place for place in places if place.convo_id == convo_id and place.did == device.did])
+        Addition(convo_id, device, device.registered_at, claims.get((convo_id, device_id)))
+        for convo_id, device_id in waiting
+        if (device := devices.get(device_id)) is not None
     ]
-
-
-def _waits(device: DeviceRef, places: Sequence[Member]) -> bool:
-    active = [place for place in places if _active(place)]
-    if not active or any(place.device_id in {device.device_id, ""} for place in places):
-        return False
-    return device.registered_at > min(place.joined_at for place in active)
-
-
-def _active(place: Member) -> bool:
-    return place.left_at is None and place.leaving_at is None
 
 
 def _live_claims(convo_ids: Sequence[str]) -> dict[tuple[str, str], str]:

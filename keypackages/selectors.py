@@ -20,6 +20,7 @@ from keypackages.models import Device, KeyPackage, OptIn, Welcome
 
 HANDED_OUT_DIDS_MAX = 100
 CONTACT_STEP = timedelta(minutes=1)
+REGISTERED = "SELECT id, did, registered_at FROM keypackages_device WHERE deleted_at IS NULL"
 DEVICE_NAME = "SELECT name FROM keypackages_device WHERE id = {device_id}"
 
 
@@ -83,9 +84,8 @@ def devices_of_keys(keys: Iterable[bytes]) -> dict[tuple[str, bytes], DeviceRef]
     return {(device.did, bytes(device.signature_key)): device_ref(device) for device in found}
 
 
-def devices_of_accounts(dids: Iterable[str]) -> list[DeviceRef]:
-    found = Device.objects.filter(did__in=list(dids), deleted_at__isnull=True).order_by("did", "pk")
-    return [device_ref(device) for device in found]
+def devices_by_id(device_ids: Iterable[str]) -> list[DeviceRef]:
+    return [device_ref(device) for device in Device.objects.filter(pk__in=list(device_ids))]
 
 
 def devices_with_counts(did: str) -> list[tuple[Device, int]]:
