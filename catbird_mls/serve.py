@@ -23,6 +23,7 @@ from catbird_mls import embedded
 from catbird_mls.children import LOOK_SECONDS, Child, say
 from catbird_mls.data_folder import last_words, locked, make_folder
 from catbird_mls.embedded import Command, EmbeddedError
+from catbird_mls.migrated import is_current
 
 PATIENCE_SECONDS = 60.0
 # What a killed predecessor left behind needs a moment to let go of the port.
@@ -105,6 +106,8 @@ class Supervisor:
                 raise Refused(f"{name} does not start; its last words: {last_words(self.data, name)}")
 
     def _migrate(self) -> None:
+        if is_current():
+            return
         process = python_command("migrate", "django", "migrate", "--noinput").spawn(self.data)
         try:
             self._keep_until(lambda: process.poll() is not None)

@@ -13,7 +13,7 @@ PATIENCE_SECONDS = 5.0
 def new_pool() -> AsyncPool:
     """A pool for the running event loop; open it there. Every statement is a transaction of its own."""
     return AsyncConnectionPool(
-        kwargs=_parameters(),
+        kwargs={**connection_parameters(), "autocommit": True, "application_name": "catbird front"},
         min_size=1,
         max_size=settings.CATBIRD_FRONT_POOL,
         timeout=PATIENCE_SECONDS,
@@ -24,10 +24,10 @@ def new_pool() -> AsyncPool:
     )
 
 
-def _parameters() -> dict[str, Any]:
+def connection_parameters() -> dict[str, Any]:
     """libpq's names for what settings say of the database."""
     given = settings.DATABASES["default"]
     options = {name: value for name, value in given["OPTIONS"].items() if name != "pool"}
     named = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     where = {name: given[key] for name, key in named.items() if given.get(key)}
-    return {**where, **options, "autocommit": True, "application_name": "catbird front"}
+    return {**where, **options}

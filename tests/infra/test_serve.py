@@ -141,5 +141,8 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_start_works(serve: Serv
     served = serve()
     family = served.family()
     assert served.end(signal.SIGKILL) == (-signal.SIGKILL, "")
+    migrating = served.data / "log" / "migrate.log"
+    before = migrating.stat()
     assert serve().answers()
     wait_until(lambda: not alive(family))
+    assert migrating.stat().st_mtime_ns == before.st_mtime_ns, "there was nothing to migrate"
