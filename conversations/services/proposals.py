@@ -115,8 +115,9 @@ def _require_committable(info: ProposalInfo, places: Sequence[Member]) -> None:
     """Members commit every pending proposal, so one that would make their commits fail is not taken."""
     if info.kind == "self_remove":
         raise InvalidCommit("proposal.is_a_leave: leave the conversation with leaveConvo.")
-    others = info.removed is not None and info.removed not in {place.leaf_index for place in places}
-    if others or info.kind == "group_context_extensions":
+    if info.kind == "group_context_extensions":
+        raise InvalidCommit("proposal.extensions_by_commit: an admin changes the group's extensions by a commit.")
+    if info.removed is not None and info.removed not in {place.leaf_index for place in places}:
         require_admin(places)
     if info.new_signature_key is not None:
         device = devices_of_keys([info.new_signature_key]).get((places[0].did, info.new_signature_key))

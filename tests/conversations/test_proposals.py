@@ -1,11 +1,13 @@
 """What members propose by sendMessage in a tracked convo: entries of the epoch, of which a commit may make use."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from openmls.client import Group
 
 from conversations.models import Message, Proposal
+from conversations.services import proposals
 from journal.models import Refusal
 from keypackages.models import Device
 from tests.conftest import Answer, Wire, leaves_no_trace
@@ -90,6 +92,22 @@ def test_what_others_could_not_commit_is_refused_and_noted(
     assert answer["message"].startswith(code)
     noted = Refusal.objects.get()
     assert (noted.thing, noted.did, noted.epoch, noted.size) == ("proposal", BOB, 1, len(body))
+
+
+def test_even_an_admin_proposes_no_other_extensions(wire: Wire, talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No client of ours makes such a proposal, so an update is read as one."""
+    read = proposals.verify_proposal
+
+    def as_extensions(*given: Any, **more: Any) -> Any:
+        found = read(*given, **more)
+        return SimpleNamespace(
+            kind="group_context_extensions", sender_index=found.sender_index, reference=found.reference, removed=None
+        )
+
+    monkeypatch.setattr(proposals, "verify_proposal", as_extensions)
+    with leaves_no_trace():
+        answer = send(wire, talk, talk.founder.group(talk.id).propose_update(), by=ALICE)
+    assert answer["message"].startswith("proposal.extensions_by_commit")
 
 
 def test_an_update_to_a_key_nobody_registered_is_refused(wire: Wire, talk: Talk) -> None:
