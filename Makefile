@@ -27,12 +27,13 @@ PRODUCTION := env -u JWT_SECRET CATBIRD_ENV=production \
 	CATBIRD_EXTERNAL_SENDER_SECRETS=yet-another-long-and-random-looking-value-for-checking \
 	METRICS_TOKEN=a-third-long-and-random-looking-value-for-checking-0123
 
-.PHONY: help demo serve test check bench venv binding sdk cargo style types rust
+.PHONY: help demo serve test long check bench venv binding sdk cargo style types rust
 
 help:
 	@echo "make demo    two people talk through a server of their own"
 	@echo "make serve   the whole server on this machine, until Ctrl-C"
 	@echo "make test    all tests"
+	@echo "make long    the tests that search, for as long as it takes to find something: an hour"
 	@echo "make check   style, arrows, types, settings, the Rust binding"
 	@echo "make bench   the promised speeds, measured; one of them with ROW=name"
 
@@ -44,6 +45,16 @@ serve: venv binding
 
 test: venv binding sdk
 	@$(BIN)/python -m pytest -q -n auto tests bindings/tests sdk/tests
+
+# The same tests as above, with more of everything.
+long: export CATBIRD_HISTORIES := 500
+long: export CATBIRD_CROWD := 20
+long: export CATBIRD_ENTRIES := 10000
+long: export CATBIRD_RECONNECTIONS := 50
+long: export CATBIRD_STRESS_SECONDS := 600
+long: venv binding sdk
+	@$(BIN)/python -m pytest -q tests/simulation tests/faults/test_killed_stack.py \
+		tests/delivery/test_streams_under_load.py tests/races/test_stress.py
 
 check: style binding sdk types rust
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -60,14 +61,15 @@ def _serving(argv: list[str], changes: dict[str, str]) -> Iterator[Web]:
     command = [sys.executable, "-m", *argv, "--port", str(port)]
     process = subprocess.Popen(command, env=environment(**changes))
     try:
-        yield Web(_answering(f"http://127.0.0.1:{port}", process), process)
+        yield Web(answering(f"http://127.0.0.1:{port}", process), process)
     finally:
         if process.poll() is None:
             process.terminate()
         process.wait(PATIENCE_SECONDS)
 
 
-def _answering(url: str, process: "subprocess.Popen[bytes]") -> str:
+def answering(url: str, process: "subprocess.Popen[Any]") -> str:
+    """The same, once a web process is there."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         assert process.poll() is None, "the web process ended by itself"

@@ -44,7 +44,7 @@ def ask_for_readdition(*, convo_id: str, who: Asking, method: Literal["readditio
         request, _ = ReadditionRequest.objects.get_or_create(
             convo=convo, did=who.did, device_id=who.device_id or "", answered_at=None
         )
-        request.refresh_from_db()
+        request.refresh_from_db(from_queryset=convo.readdition_requests.all())
         RejoinAttempt.objects.create(
             way=RejoinAttempt.REQUEST, convo_id=convo_id, did=who.did, device_id=who.device_id or "", outcome="asked"
         )

@@ -10,6 +10,7 @@ from conversations.models import Convo, ReadditionRequest
 from conversations.selectors import active_members
 from delivery.hub import Hint
 from delivery.services import carry_hint, nudge_device, ring_again
+from keypackages.selectors import DeviceRef
 from keypackages.services import (
     StuckWelcome,
     claim_low_stock,
@@ -37,10 +38,7 @@ def ask_for_readding(welcomes: Sequence[StuckWelcome]) -> int:
 
 def ring_for_waiting() -> int:
     """Ring again for whatever waits too long."""
-    due = claim_rings()
-    for welcome in due:
-        _ring(welcome)
-    return len(due)
+    return len(claim_rings(_ring))
 
 
 def note_epochs() -> None:
@@ -52,11 +50,12 @@ def note_epochs() -> None:
 
 def notice_low_stock() -> int:
     """Tell devices that run out of packages, at most once a day each."""
-    devices = claim_low_stock()
-    for device in devices:
-        carry_hint(Hint("infoEvent", {"info": "LowKeyPackages"}, did=device.did, device_id=device.device_id))
-        nudge_device(did=device.did, device_id=device.device_id, quiet=True)
-    return len(devices)
+    return len(claim_low_stock(_tell_of_low_stock))
+
+
+def _tell_of_low_stock(device: DeviceRef) -> None:
+    carry_hint(Hint("infoEvent", {"info": "LowKeyPackages"}, did=device.did, device_id=device.device_id))
+    nudge_device(did=device.did, device_id=device.device_id, quiet=True)
 
 
 def _ask_for_one(welcome: StuckWelcome) -> bool:
@@ -68,7 +67,7 @@ def _ask_for_one(welcome: StuckWelcome) -> bool:
         request, _ = ReadditionRequest.objects.get_or_create(
             convo=convo, did=welcome.did, device_id=welcome.device_id, answered_at=None
         )
-        request.refresh_from_db()
+        request.refresh_from_db(from_queryset=convo.readdition_requests.all())
         carry_hint(readdition_hint(request))
     return True
 

@@ -1,6 +1,7 @@
 """What beat does to the directory: every job is bounded, may run twice at once, and changes nothing the second time."""
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -14,6 +15,10 @@ from keypackages.services.welcomes import StuckWelcome
 from keypackages.stock import low_devices
 
 BATCH = 500
+
+
+def _nothing(_: object) -> None:
+    """What is done with a claim by whoever does it afterwards."""
 
 
 def expire_welcomes() -> int:
@@ -60,29 +65,44 @@ def purge_welcome_bodies() -> int:
     return len(ids)
 
 
-def claim_low_stock() -> list[DeviceRef]:
-    """Devices that are to be told that they run out of packages; each is claimed by one caller a day."""
+def claim_low_stock(then: Callable[[DeviceRef], object] = _nothing) -> list[DeviceRef]:
+    """Devices that are to be told that they run out of packages; each is claimed by one caller a day.
+
+    ``then`` is part of the claim's transaction: whoever dies before it is done has claimed nothing.
+    """
     now = timezone.now()
-    claimed = []
-    for device in low_devices(low=settings.CATBIRD_LOW_KEY_PACKAGES, before=now - timedelta(days=1), limit=BATCH):
-        mine = Device.objects.filter(pk=device.pk, low_stock_noticed_at=device.low_stock_noticed_at)
-        if mine.update(low_stock_noticed_at=now):
-            claimed.append(device_ref(device))
-    return claimed
+    low = low_devices(low=settings.CATBIRD_LOW_KEY_PACKAGES, before=now - timedelta(days=1), limit=BATCH)
+    return [device_ref(device) for device in low if _claim_notice(device, now, then)]
 
 
-def claim_rings() -> list[StuckWelcome]:
-    """Welcomes that wait too long and are to be rung for again; each is claimed by one caller an interval."""
+def claim_rings(then: Callable[[StuckWelcome], object] = _nothing) -> list[StuckWelcome]:
+    """Welcomes that wait too long and are to be rung for again; each is claimed by one caller an interval.
+
+    ``then`` is part of the claim's transaction, as above.
+    """
     now = timezone.now()
     patience = timedelta(seconds=settings.CATBIRD_WELCOME_STUCK_SECONDS)
     waiting = Welcome.objects.filter(state=State.WAITING, created_at__lt=now - patience).exclude(device_id="")
     due = waiting.exclude(rung_at__gt=now - patience).order_by("created_at")[:BATCH]
-    return [_as_stuck(welcome) for welcome in due if _claim_ring(welcome)]
+    return [_as_stuck(welcome) for welcome in due if _claim_ring(welcome, then)]
 
 
-def _claim_ring(welcome: Welcome) -> bool:
-    mine = Welcome.objects.filter(pk=welcome.pk, rung_at=welcome.rung_at, state=State.WAITING)
-    return bool(mine.update(rung_at=timezone.now(), rings=welcome.rings + 1))
+def _claim_notice(device: Device, now: datetime, then: Callable[[DeviceRef], object]) -> bool:
+    with transaction.atomic(durable=True):
+        mine = Device.objects.filter(pk=device.pk, low_stock_noticed_at=device.low_stock_noticed_at)
+        claimed = bool(mine.update(low_stock_noticed_at=now))
+        if claimed:
+            then(device_ref(device))
+    return claimed
+
+
+def _claim_ring(welcome: Welcome, then: Callable[[StuckWelcome], object]) -> bool:
+    with transaction.atomic(durable=True):
+        mine = Welcome.objects.filter(pk=welcome.pk, rung_at=welcome.rung_at, state=State.WAITING)
+        claimed = bool(mine.update(rung_at=timezone.now(), rings=welcome.rings + 1))
+        if claimed:
+            then(_as_stuck(welcome))
+    return claimed
 
 
 def _as_stuck(welcome: Welcome) -> StuckWelcome:

@@ -19,7 +19,7 @@ from tests.infra.test_serve import Served
 __all__ = ["data"]
 
 SECRET = "known to the test and to the server it starts"
-DEVICES = 6
+DEVICES = int(os.environ.get("CATBIRD_CROWD", "6"))
 MESSAGES_A_SECOND = 60
 VICTIMS = ("uvicorn", "worker", "valkey", "beat", "postgres", "uvicorn", "worker", "postgres", "valkey")
 REST_SECONDS = (0.5, 2.5)

@@ -10,7 +10,11 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 120
 
 
-def at_once(works: Sequence[Callable[[], T]]) -> list[T | Exception]:
+class Refused(Exception):
+    """By which error of the wire."""
+
+
+def at_once(works: Sequence[Callable[[], T]], *, patience: float = PATIENCE_SECONDS) -> list[T | Exception]:
     """Do all of it at the same time; the result of each, or what it raised."""
     barrier = Barrier(len(works))
     results: list[T | Exception | None] = [None] * len(works)
@@ -28,7 +32,7 @@ def at_once(works: Sequence[Callable[[], T]]) -> list[T | Exception]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(PATIENCE_SECONDS)
+        thread.join(patience)
     assert not any(thread.is_alive() for thread in threads), "a thread is stuck"
     return [result for result in results if result is not None]
 
@@ -39,8 +43,10 @@ def succeeded(results: Sequence[T | Exception]) -> list[T]:
 
 def failures(results: Sequence[T | Exception]) -> list[str]:
     """The names of the refusals; anything that is not a refusal of ours is told whole."""
-    return sorted(
-        type(result).__name__ if hasattr(result, "body") else repr(result)
-        for result in results
-        if isinstance(result, Exception)
-    )
+    return sorted(_name(result) for result in results if isinstance(result, Exception))
+
+
+def _name(failure: Exception) -> str:
+    if isinstance(failure, Refused):
+        return str(failure)
+    return type(failure).__name__ if hasattr(failure, "body") else repr(failure)
