@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from conversations.selectors import Asking
 from conversations.services import append_message
+from delivery import fanout
 from delivery.fanout import fan_out
 from delivery.models import Dispatch, Envelope, Mailbox
 from delivery.selectors import Span, readable_spans
@@ -64,6 +65,15 @@ def test_one_envelope_a_device_however_many_entries_wait() -> None:
         send(talk, 2)
         fan_out()
     assert spans(talk)[BOB] == (2, 7)
+
+
+def test_more_than_a_pass_holds_takes_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fanout, "PASS_MAX_ENTRIES", 2)
+    talk = a_convo(Phone(ALICE), Phone(BOB))
+    send(talk, 4)
+    assert fan_out() == 5
+    assert spans(talk)[BOB] == (2, 5)
+    assert not Dispatch.objects.exists()
 
 
 def test_twice_is_harmless() -> None:
