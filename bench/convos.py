@@ -123,7 +123,7 @@ def external_100_convos() -> list[Figure]:
         made = bundle_of(phone.client.join_external(door.group_info, door.ratchet_tree)[1])
         works.append(partial(process_external_commit, convo_id=talk.id, who=who, bundle=made, key=None))
     warm_up()
-    return crowd(works, promised=EXTERNAL_P99_MS)
+    return crowd(works, at_most=EXTERNAL_P99_MS)
 
 
 @row("external-1-convo")
@@ -165,7 +165,7 @@ def warm_up() -> None:
     )
 
 
-def crowd(works: Sequence[object], *, promised: float | None = None) -> list[Figure]:
+def crowd(works: Sequence[object], *, at_most: float | None = None) -> list[Figure]:
     """All of it at once: how long each took, how long all, and where they count them how many tries."""
     noted, taken = timed(works)  # type: ignore[arg-type]
     began = time.perf_counter()
@@ -176,7 +176,7 @@ def crowd(works: Sequence[object], *, promised: float | None = None) -> list[Fig
         Figure("succeeded", len(succeeded(results)), ""),
         Figure("all together", total, "ms"),
         Figure("each, median", median(taken), "ms"),
-        Figure("each, p99", percentile(taken, 0.99), "ms", promised),
+        Figure("each, p99", percentile(taken, 0.99), "ms", at_most),
     ]
     tries = [result for result in succeeded(results) if isinstance(result, int)]
     if tries:

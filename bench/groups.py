@@ -81,9 +81,9 @@ def of_size(size: int) -> list[Figure]:
         "external commit verified": cpu_ms(lambda: group.verify(entry), times=times),
         "external commit made by the device": cpu_ms(enter, times=5),
     }
-    promised = {"commit verified, from stored to stored": COMMIT_CPU_MS} if size == PROMISED_SIZE else {}
+    at_most = {"commit verified, from stored to stored": COMMIT_CPU_MS} if size == PROMISED_SIZE else {}
     return [
-        *(Figure(f"{size}: {what}", value, "ms CPU", promised.get(what)) for what, value in measured.items()),
+        *(Figure(f"{size}: {what}", value, "ms CPU", at_most.get(what)) for what, value in measured.items()),
         Figure(f"{size}: stored state", len(group.stored.ratchet_tree) / 1000, "kB"),
         Figure(f"{size}: commit", len(made.commit) / 1000, "kB"),
     ]

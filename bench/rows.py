@@ -1,5 +1,6 @@
 """What can be measured: a row has a name, says what it does, and returns its figures."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -8,12 +9,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """One number; ``promised`` is what docs/performance.md says it is at most."""
+    """One number, and what docs/performance.md promises of it, if anything."""
 
     what: str
     value: float
     unit: str
-    promised: float | None = None
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def promise(self) -> str:
+        bounds = {"at least": self.at_least, "at most": self.at_most}
+        return ", ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
+
+    @property
+    def kept(self) -> bool:
+        """True of a figure of which nothing is promised, too."""
+        floor = -math.inf if self.at_least is None else self.at_least
+        ceiling = math.inf if self.at_most is None else self.at_most
+        return floor <= self.value <= ceiling
 
 
 Measure = Callable[[], list[Figure]]
