@@ -6,7 +6,7 @@ class CatbirdConfig(AppConfig):
 
     def ready(self) -> None:
         # Models can be imported from here on, not before.
-        from catbird_mls import checks  # noqa: F401, PLC0415 - registering the checks is the import's only effect
+        from catbird_mls import capacity, checks  # noqa: F401, PLC0415 - registering checks is the imports' only effect
         from conversations.services import mending  # noqa: PLC0415 - needs models
         from keypackages.admin import WelcomeAdmin  # noqa: PLC0415 - needs models
 

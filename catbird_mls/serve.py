@@ -20,6 +20,7 @@ from types import FrameType
 from django.conf import settings
 
 from catbird_mls import embedded
+from catbird_mls.capacity import shortage
 from catbird_mls.children import LOOK_SECONDS, Child, say
 from catbird_mls.data_folder import last_words, locked, make_folder
 from catbird_mls.embedded import Command, EmbeddedError
@@ -55,6 +56,8 @@ class Supervisor:
             signal.signal(signum, self._notice)
         try:
             self._start_embedded()
+            if found := shortage():
+                raise Refused(found)
             self._migrate()
             self.children += web_children(listener.fileno())
             self._wait_for_web(listener)

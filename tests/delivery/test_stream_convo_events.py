@@ -110,12 +110,16 @@ def test_a_lost_bell_is_made_good_by_looking_and_counted(tmp_path: Path, monkeyp
         send(talk, "heard")
         assert seqs(found, 1) == [2]
         monkeypatch.setattr("delivery.hub.ring", lambda convo_id, seq: None)
-        send(talk, "unheard")
-        assert seqs(found, 1) == [3]
-        counted = httpx.get(f"{alone.url}/metrics", timeout=30).text
-    # A bell that is heard late, on a busy machine, counts as lost too.
-    assert re.search(r'catbird_bell_losses_repaired_total{bus="up"} [1-9]', counted)
-    assert 'catbird_stream_events_total{kind="messageEvent"} 2.0' in counted
+        # On a busy machine a bell of before may come late enough to be taken for that of the next entry.
+        for number in range(3, 13):
+            send(talk, f"unheard {number}")
+            assert seqs(found, 1) == [number]
+            counted = httpx.get(f"{alone.url}/metrics", timeout=30).text
+            if re.search(r'catbird_bell_losses_repaired_total{bus="up"} [1-9]', counted):
+                break
+        else:
+            raise AssertionError("no loss was counted")
+    assert f'catbird_stream_events_total{{kind="messageEvent"}} {number - 1}.0' in counted
     assert 'catbird_stream_connections{kind="sse"} 1.0' in counted
 
 

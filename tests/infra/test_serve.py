@@ -117,6 +117,16 @@ def test_one_ready_line_a_second_start_that_says_so_and_an_end_by_sigint(serve: 
     ends_cleanly(served, signal.SIGINT)
 
 
+def test_more_connections_than_there_are_is_a_start_that_says_so(data: Path) -> None:
+    environment = {**os.environ, "CATBIRD_DATA": str(data), "SERVER_PORT": "0", "CATBIRD_WEB_PROCESSES": "50"}
+    environment = {name: value for name, value in environment.items() if name not in NOT_OURS}
+    argv = [sys.executable, "-m", "catbird_mls.serve"]
+    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=ENOUGH_SECONDS)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "and PostgreSQL allows 197: lower CATBIRD_DATABASE_POOL" in done.stderr
+    assert processes_on(data) == []
+
+
 def test_what_is_killed_is_started_again_with_nothing_of_it_left(serve: Serve) -> None:
     served = serve(CATBIRD_WEB_PROCESSES="2")
     (worker,) = served.children(" worker ")
