@@ -24,6 +24,7 @@ from django.core.management import call_command
 from bench.rows import ROWS, Figure, Row
 from catbird_mls import embedded
 
+THREADS_MAX = 110
 RESULTS = Path(__file__).parent / "results"
 BALLAST_CONVOS, BALLAST_ENTRIES = 1000, 100
 FOREIGN = ("DATABASE_URL", "REDIS_URL", "CATBIRD_ENV", "JWT_SECRET", "SERVICE_DID")
@@ -38,6 +39,8 @@ def prepare() -> Path:
         os.environ.pop(name, None)
     os.environ["CATBIRD_DATA"] = str(folder)
     os.environ.setdefault("CATBIRD_LOG_LEVEL", "ERROR")
+    # Callers of the services are threads of this process, a hundred at once.
+    os.environ["CATBIRD_DATABASE_POOL"] = str(THREADS_MAX)
     os.environ["DJANGO_SETTINGS_MODULE"] = "catbird_mls.settings"
     django.setup()
     # They build their situations with models, which exist only now.

@@ -69,6 +69,8 @@ def stack(data: Path | None = None, **changes: object) -> Iterator[Stack]:
     ours = embedded.addresses(settings.CATBIRD_DATA)
     own = {"CATBIRD_DATA": str(data)} if data else {"DATABASE_URL": ours.database_url, "REDIS_URL": ours.redis_url}
     environment = os.environ | own | {"JWT_SECRET": settings.JWT_SECRET}
+    # The pool of this process is made for its threads, that of the server for what it is deployed with.
+    environment.pop("CATBIRD_DATABASE_POOL")
     environment |= {name: str(value) for name, value in variables.items()}
     began, process = time.perf_counter(), _launched(environment)
     try:

@@ -31,17 +31,18 @@ WITH mine AS MATERIALIZED (
 )
 SELECT id, creator_did, epoch, cipher_suite, created_at, last_message_at, name, description, mode, last_seq,
        ({READ_UP_TO.format(convo_id="mine.id")}),
-       (SELECT json_agg(json_strip_nulls(json_build_object(
-                   'did', did,
-                   'userDid', did,
-                   'deviceId', NULLIF(device_id, ''),
-                   'deviceName', ({DEVICE_NAME.format(device_id="member.device_id")}),
-                   'joinedAt', {WIRE_TIME.format("joined_at")},
-                   'isAdmin', is_admin,
-                   'isModerator', is_moderator,
-                   'promotedAt', {WIRE_TIME.format("promoted_at")},
-                   'promotedBy', NULLIF(promoted_by, ''),
-                   'leafIndex', leaf_index)) ORDER BY joined_seq, member.id)::text
+       (SELECT json_agg(json_object(
+                   'did' : did,
+                   'userDid' : did,
+                   'deviceId' : NULLIF(device_id, ''),
+                   'deviceName' : ({DEVICE_NAME.format(device_id="member.device_id")}),
+                   'joinedAt' : {WIRE_TIME.format("joined_at")},
+                   'isAdmin' : is_admin,
+                   'isModerator' : is_moderator,
+                   'promotedAt' : {WIRE_TIME.format("promoted_at")},
+                   'promotedBy' : NULLIF(promoted_by, ''),
+                   'leafIndex' : leaf_index
+                   ABSENT ON NULL) ORDER BY joined_seq, member.id)::text
           FROM conversations_member AS member
          WHERE convo_id = mine.id AND left_at IS NULL AND leaving_at IS NULL)
   FROM mine
