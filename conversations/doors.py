@@ -46,7 +46,7 @@ class Door:
 
 def door_of(convo: Convo) -> Door | None:
     """The door of the convo's epoch, prepared or not; None when no GroupInfo of it is known."""
-    return _prepared(convo) or _door(GroupState.objects.filter(convo=convo, epoch=convo.epoch).first())
+    return _prepared(convo) or _door(_state_of(convo))
 
 
 def regenerate(convo_id: str) -> None:
@@ -54,7 +54,7 @@ def regenerate(convo_id: str) -> None:
     convo = Convo.objects.filter(pk=convo_id, closed_at__isnull=True).first()
     if convo is None:
         return
-    state = GroupState.objects.filter(convo=convo, epoch=convo.epoch).first()
+    state = _state_of(convo)
     door = _door(state)
     if state is None or door is None:
         want_group_info(convo_id, NEVER_GIVEN)
@@ -64,7 +64,7 @@ def regenerate(convo_id: str) -> None:
     looked_at = GroupState.objects.filter(convo=convo, epoch=state.epoch)
     if looked_at.update(checked_at=timezone.now(), fault=fault) and fault:
         want_group_info(convo_id, fault)
-    _prepare(convo, door)
+    _prepare(convo_id, door)
 
 
 def want_group_info(convo_id: str, cause: str) -> None:
@@ -94,6 +94,11 @@ def _ask_for_one(request: GroupInfoRequest) -> bool:
     return True
 
 
+def _state_of(convo: Convo) -> GroupState | None:
+    """That of the convo's epoch, or of a later one that has begun since the convo was read."""
+    return GroupState.objects.filter(convo=convo, epoch__gte=convo.epoch).first()
+
+
 def _door(state: GroupState | None) -> Door | None:
     if state is None:
         return None
@@ -104,21 +109,21 @@ def _opened(group_info: bytes, ratchet_tree: bytes, epoch: int) -> Door:
     return Door(group_info, ratchet_tree, epoch, expires_at=timezone.now() + DOOR_LIFETIME)
 
 
-def _key(convo: Convo) -> str:
-    return f"door:{convo.pk}:{convo.epoch}"
+def _key(convo_id: str, epoch: int) -> str:
+    return f"door:{convo_id}:{epoch}"
 
 
-def _prepare(convo: Convo, door: Door) -> None:
+def _prepare(convo_id: str, door: Door) -> None:
     try:
         kept = msgspec.msgpack.encode((door.group_info, door.ratchet_tree))
-        cache.set(_key(convo), zlib.compress(kept, 1), PREPARED_SECONDS)
+        cache.set(_key(convo_id, door.epoch), zlib.compress(kept, 1), PREPARED_SECONDS)
     except redis.RedisError as error:
-        logger.warning("door not prepared convo=%s cause=%s", convo.pk, type(error).__name__)
+        logger.warning("door not prepared convo=%s cause=%s", convo_id, type(error).__name__)
 
 
 def _prepared(convo: Convo) -> Door | None:
     try:
-        kept = cache.get(_key(convo))
+        kept = cache.get(_key(convo.pk, convo.epoch))
     except redis.RedisError:
         return None
     if kept is None:

@@ -74,6 +74,15 @@ def test_no_commit_waits_until_the_worker_has_been_told(talk: Talk, monkeypatch:
     assert told == [(talk.id, "courier")]
 
 
+def test_an_epoch_that_ends_while_the_door_is_looked_for_is_no_closed_door(talk: Talk) -> None:
+    read_before = talk.convo
+    update(talk, talk.founder)
+    door = door_of(read_before)
+    assert door is not None
+    assert door.epoch == read_before.epoch + 1
+    assert not GroupInfoRequest.objects.exists()
+
+
 def test_without_a_bus_it_is_read_from_the_database(wire: Wire, talk: Talk, settings: LazySettings) -> None:
     options = {"socket_timeout": 1, "socket_connect_timeout": 1}
     backend = "django.core.cache.backends.redis.RedisCache"
