@@ -95,9 +95,9 @@ def _one_pass(which: str, *, by: Carrier, convo_id: str = "") -> int:
         if not taken:
             return 0
         convos, firsts, lasts, _ = map(list, zip(*taken, strict=True))
-        cursor.execute(CARRY, {"convos": convos, "firsts": firsts, "lasts": lasts})
-        for convo, first, last, _ in taken:
-            nudge_readers(convo_id=convo, first=first, last=last)
+        spans = {"convos": convos, "firsts": firsts, "lasts": lasts}
+        cursor.execute(CARRY, spans)
+        nudge_readers(spans)
     _observe(taken, by)
     return sum(len(accepted) for *_, accepted in taken)
 

@@ -48,9 +48,10 @@ SELECT DISTINCT token.did, token.device_id, %(asked)s, %(quiet)s
  WHERE {reopened}
 """
 READERS = """
-SELECT did, device_id FROM delivery_mailbox
- WHERE convo_id = %(convo)s
-   AND GREATEST(%(first)s, first_seq, acked_seq + 1) <= LEAST(%(last)s, COALESCE(last_seq, %(last)s))
+SELECT did, device_id
+  FROM unnest(%(convos)s::text[], %(firsts)s::bigint[], %(lasts)s::bigint[]) AS span (convo_id, first, last)
+  JOIN delivery_mailbox USING (convo_id)
+ WHERE GREATEST(first, first_seq, acked_seq + 1) <= LEAST(last, COALESCE(last_seq, last))
 """
 THESE_DEVICES = "SELECT * FROM unnest(%(dids)s::text[], %(devices)s::text[]) AS device (did, device_id)"
 NEWEST_WAITING = """
@@ -77,9 +78,13 @@ DELETE FROM delivery_nudge AS nudge
 """
 
 
-def nudge_readers(*, convo_id: str, first: int, last: int) -> None:
-    """Mark the devices that these entries wait for, in the transaction that carries the entries."""
-    _nudge(READERS, {"convo": convo_id, "first": first, "last": last}, asked=False, quiet=False)
+def nudge_readers(spans: Mapping[str, Any]) -> None:
+    """Mark the devices that these entries wait for, in the transaction that carries the entries.
+
+    ``spans`` has lists of ``convos``, ``firsts`` and ``lasts``. All in one statement, because whoever marks several
+    devices takes their rows in one order: convo by convo two transactions could wait for each other.
+    """
+    _nudge(READERS, spans, asked=False, quiet=False)
 
 
 def nudge_devices(devices: Iterable[tuple[str, str]], *, quiet: bool) -> None:

@@ -1,10 +1,13 @@
 """Dispatches to envelopes, in order; twice is harmless."""
 
 from datetime import timedelta
+from threading import Event
 
 import pytest
 from celery import Task
-from django.db import connection
+from django.conf import LazySettings
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from conversations.selectors import Asking
@@ -17,6 +20,8 @@ from delivery.services import close_mailbox, open_mailboxes
 from delivery.tasks import fan_out as fan_out_task
 from delivery.tasks import sweep as sweep_task
 from tests.devices import ALICE, BOB, CAROL, Phone
+from tests.live import PATIENCE_SECONDS
+from tests.races.threads import at_once, failures
 from tests.situations import Talk, a_convo, bring_in, remove
 
 POISON = """
@@ -165,3 +170,31 @@ def test_closing_a_closed_mailbox_changes_nothing() -> None:
     close_mailbox(**places, last_seq=4)
     close_mailbox(**places, last_seq=9)
     assert Mailbox.objects.get().last_seq == 4
+
+
+@pytest.mark.django_db(transaction=True)
+def test_passes_take_turns_even_where_they_have_nothing_in_common() -> None:
+    looking, carried = Event(), Event()
+
+    def look_slowly() -> None:
+        with transaction.atomic():
+            assert fan_out() == 0
+            looking.set()
+            assert not carried.wait(1.0)
+
+    def carry() -> None:
+        assert looking.wait(PATIENCE_SECONDS)
+        a_convo(Phone(ALICE), Phone(BOB))
+        assert fan_out() == 1
+        carried.set()
+
+    assert failures(at_once([look_slowly, carry])) == []
+
+
+def test_devices_of_several_convos_are_nudged_by_one_statement(settings: LazySettings) -> None:
+    settings.PUSH_PLATFORMS = ["ios"]
+    for _ in range(3):
+        a_convo(Phone(ALICE), Phone(BOB))
+    with CaptureQueriesContext(connection) as asked:
+        assert fan_out() == 3
+    assert sum("INSERT INTO delivery_nudge" in query["sql"] for query in asked) == 1
