@@ -272,6 +272,7 @@ CELERY_BEAT_SCHEDULE = {
     "delivery.purge": {"task": "delivery.tasks.purge", "schedule": 600.0},
     "journal.purge": {"task": "journal.tasks.purge", "schedule": 600.0},
     "conversations.ask_for_group_infos": {"task": "conversations.tasks.ask_for_group_infos", "schedule": 30.0},
+    "conversations.regenerate": {"task": "conversations.tasks.regenerate_group_infos", "schedule": 30.0},
     "conversations.note_epochs": {"task": "conversations.tasks.note_epochs", "schedule": 30.0},
     "conversations.notice_low_stock": {"task": "conversations.tasks.notice_low_stock", "schedule": 600.0},
 }

@@ -6,13 +6,15 @@ at as a joiner would; a convo that nobody could join asks its members, one after
 
 import logging
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
 import redis
 from django.core.cache import cache
-from django.db.models import F
+from django.db import connection, transaction
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from conversations.framing import fault_for_joiners
@@ -28,7 +30,16 @@ PREPARED_SECONDS = 600
 FIRST_WAIT = timedelta(seconds=30)
 LONGEST_WAIT = timedelta(hours=1)
 ASKED_AT_ONCE = 200
+REGENERATED_AT_ONCE = 20
 NEVER_GIVEN = "nobody has uploaded a GroupInfo of this epoch"
+UNREADABLE = "group_info.unreadable"
+TURN = "SELECT pg_try_advisory_xact_lock(hashtextextended('doors', 3))"
+CHECKED = """
+UPDATE conversations_groupstate AS state SET checked_at = statement_timestamp(), fault = found.fault
+  FROM unnest(%s::text[], %s::bigint[], %s::text[]) AS found (convo_id, epoch, fault)
+ WHERE state.convo_id = found.convo_id AND state.epoch = found.epoch
+RETURNING state.convo_id, state.fault
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +60,59 @@ def door_of(convo: Convo) -> Door | None:
     return _prepared(convo) or _door(_state_of(convo))
 
 
-def regenerate(convo_id: str) -> None:
-    """Prepare what readers get, and see whether a device could join by it. Twice is harmless."""
-    convo = Convo.objects.filter(pk=convo_id, closed_at__isnull=True).first()
-    if convo is None:
-        return
-    state = _state_of(convo)
-    door = _door(state)
-    if state is None or door is None:
+def regenerate() -> None:
+    """Prepare what readers get wherever that is not done, and see whether a device could join by it.
+
+    Of two passes at once one does it; twice is harmless.
+    """
+    while _regenerate_some() == REGENERATED_AT_ONCE:
+        pass
+
+
+def look_again(convo_id: str) -> None:
+    """Have the convo's door prepared anew, or its members asked for one."""
+    if not GroupState.objects.filter(convo_id=convo_id).update(checked_at=None):
         want_group_info(convo_id, NEVER_GIVEN)
-        return
-    fault = fault_for_joiners(bytes(state.group_info), bytes(state.ratchet_tree))
-    # The epoch may have ended meanwhile; what was found out is of the one that was looked at.
-    looked_at = GroupState.objects.filter(convo=convo, epoch=state.epoch)
-    if looked_at.update(checked_at=timezone.now(), fault=fault) and fault:
-        want_group_info(convo_id, fault)
-    _prepare(convo_id, door)
+
+
+def _regenerate_some() -> int:
+    with transaction.atomic(durable=True):
+        states = list(_unchecked()) if _is_my_turn() else []
+        # First, so that what is noted as looked at is prepared, too, whatever dies in between.
+        _prepare(states)
+        for convo_id, fault in _note_checked([(one.convo_id, one.epoch, _fault_of(one)) for one in states]):
+            if fault:
+                want_group_info(convo_id, fault)
+    return len(states)
+
+
+def _is_my_turn() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(TURN)
+        return bool(cursor.fetchone()[0])
+
+
+def _unchecked() -> QuerySet[GroupState]:
+    """Those that have waited longest; nothing is held while they are looked at."""
+    return GroupState.objects.filter(checked_at__isnull=True).order_by("updated_at")[:REGENERATED_AT_ONCE]
+
+
+def _fault_of(state: GroupState) -> str:
+    try:
+        return fault_for_joiners(bytes(state.group_info), bytes(state.ratchet_tree))
+    except Exception:
+        # One state that cannot even be looked at keeps no other waiting.
+        logger.exception("door not looked at convo=%s", state.convo_id)
+        return UNREADABLE
+
+
+def _note_checked(found: Sequence[tuple[str, int, str]]) -> list[tuple[str, str]]:
+    """The epoch may have ended meanwhile; what was found out is of the one that was looked at."""
+    if not found:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(CHECKED, [list(column) for column in zip(*found, strict=True)])
+        return list(cursor.fetchall())
 
 
 def want_group_info(convo_id: str, cause: str) -> None:
@@ -113,12 +161,16 @@ def _key(convo_id: str, epoch: int) -> str:
     return f"door:{convo_id}:{epoch}"
 
 
-def _prepare(convo_id: str, door: Door) -> None:
+def _prepare(states: Sequence[GroupState]) -> None:
+    doors = {_key(state.convo_id, state.epoch): _packed(state) for state in states}
     try:
-        kept = msgspec.msgpack.encode((door.group_info, door.ratchet_tree))
-        cache.set(_key(convo_id, door.epoch), zlib.compress(kept, 1), PREPARED_SECONDS)
+        cache.set_many(doors, PREPARED_SECONDS)
     except redis.RedisError as error:
-        logger.warning("door not prepared convo=%s cause=%s", convo_id, type(error).__name__)
+        logger.warning("doors not prepared cause=%s", type(error).__name__)
+
+
+def _packed(state: GroupState) -> bytes:
+    return zlib.compress(msgspec.msgpack.encode((bytes(state.group_info), bytes(state.ratchet_tree))), 1)
 
 
 def _prepared(convo: Convo) -> Door | None:

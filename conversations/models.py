@@ -170,6 +170,11 @@ class GroupState(models.Model):
     checked_at = models.DateTimeField(null=True)
     fault = models.TextField(blank=True)
 
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["updated_at"], name="group_state_unchecked", condition=Q(checked_at__isnull=True))
+        ]
+
     def __str__(self) -> str:
         return f"{self.convo_id} at epoch {self.epoch}"
 

@@ -5,12 +5,18 @@ from celery import shared_task
 from conversations import doors
 from delivery.services import nudge_later
 
-
-@shared_task(name="conversations.tasks.regenerate_group_info")
-def regenerate_group_info(convo_id: str) -> None:
-    doors.regenerate(convo_id)
+DOORS = "doors"
 
 
-def prepare_door(convo_id: str) -> None:
-    """Have a worker prepare the way in, once the transaction has ended well."""
-    nudge_later(f"door {convo_id}", lambda _: regenerate_group_info.delay(convo_id))
+@shared_task(name="conversations.tasks.regenerate_group_infos")
+def regenerate_group_infos() -> None:
+    doors.regenerate()
+
+
+def prepare_doors() -> None:
+    """Have a worker prepare the ways in that have changed, once the transaction has ended well."""
+    nudge_later(DOORS, _begin)
+
+
+def _begin(_: str) -> None:
+    regenerate_group_infos.delay()

@@ -1,7 +1,7 @@
 from celery import shared_task
 
 from conversations import doors
-from conversations.nudges import regenerate_group_info
+from conversations.nudges import regenerate_group_infos
 from conversations.services import asking, mending, retention
 
 __all__ = [
@@ -10,7 +10,7 @@ __all__ = [
     "note_epochs",
     "notice_low_stock",
     "purge",
-    "regenerate_group_info",
+    "regenerate_group_infos",
     "ring_for_waiting",
 ]
 

@@ -3,7 +3,7 @@ from conversations.errors import EpochMismatch, GroupInfoUnavailable, InvalidGro
 from conversations.framing import PublicGroup, StoredGroup, brings_tree, found_group, signer_of
 from conversations.locks import locked_convo
 from conversations.models import Convo, GroupInfoRequest, GroupState, Mode
-from conversations.nudges import prepare_door
+from conversations.nudges import prepare_doors
 from conversations.rejoining import require_can_rejoin
 from conversations.selectors import Asking, places_of
 from conversations.services.log import UPDATE_GROUP_INFO
@@ -67,7 +67,7 @@ def _keep(convo: Convo, who: Asking, group_info: bytes) -> None:
         },
     )
     GroupInfoRequest.objects.filter(convo=convo).delete()
-    prepare_door(convo.pk)
+    prepare_doors()
 
 
 def _described(convo: Convo, state: GroupState | None, group_info: bytes) -> PublicGroup:

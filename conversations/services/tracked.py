@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from conversations.errors import InvalidCommit
 from conversations.framing import CommitInfo, PublicGroup, StoredGroup, verify_commit
 from conversations.models import Convo, GroupInfoRequest, GroupState, Kind, Left, Member, Message, Proposal
-from conversations.nudges import prepare_door
+from conversations.nudges import prepare_doors
 from conversations.selectors import require_admin
 from conversations.services.banning import require_none_banned
 from conversations.services.bundle import CommitBundle, require_claims
@@ -158,4 +158,4 @@ def keep_state(state: GroupState, group: PublicGroup, bundle: CommitBundle) -> N
     state.save(update_fields=[*STATE_FIELDS, "checked_at", "fault", "updated_at"])
     Proposal.objects.filter(convo_id=state.convo_id).delete()
     GroupInfoRequest.objects.filter(convo_id=state.convo_id).delete()
-    prepare_door(state.convo_id)
+    prepare_doors()

@@ -1,4 +1,5 @@
-from conversations.nudges import prepare_door
+from conversations.doors import look_again
+from conversations.nudges import prepare_doors
 from conversations.selectors import Asking, require_member
 from keypackages.services import TakenWelcome, confirm_welcome, take_welcome
 
@@ -14,4 +15,5 @@ def settle_welcome(*, convo_id: str, who: Asking, success: bool, details: str) -
     require_member(convo_id, who)
     confirm_welcome(convo_id=convo_id, did=who.did, device_id=who.device_id, success=success, details=details)
     # A newcomer's first wish is often to bring in its other devices.
-    prepare_door(convo_id)
+    look_again(convo_id)
+    prepare_doors()

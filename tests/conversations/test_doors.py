@@ -2,6 +2,7 @@
 
 import base64
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -11,9 +12,12 @@ from django.utils import timezone
 
 from conversations import doors
 from conversations.doors import ask_for_group_infos, door_of, regenerate, want_group_info
+from conversations.framing import fault_for_joiners
 from conversations.hints import open_hints
 from conversations.models import Epoch, GroupInfoRequest, GroupState, Member
-from conversations.nudges import regenerate_group_info
+from conversations.nudges import regenerate_group_infos
+from conversations.selectors import Asking
+from conversations.services import settle_welcome
 from delivery.courier import courier
 from delivery.hub import Hint
 from tests.conftest import Wire
@@ -37,6 +41,15 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Hint]:
     return hints
 
 
+def failing_for(group_info: bytes) -> Callable[[bytes, bytes], str]:
+    def looked_at(found: bytes, ratchet_tree: bytes) -> str:
+        if found == group_info:
+            raise RuntimeError
+        return fault_for_joiners(found, ratchet_tree)
+
+    return looked_at
+
+
 def due() -> None:
     """The time for the next question has come."""
     GroupInfoRequest.objects.update(next_at=timezone.now() - timedelta(seconds=1))
@@ -46,8 +59,8 @@ def test_what_is_prepared_is_what_is_read(talk: Talk) -> None:
     GroupState.objects.update(checked_at=None)
     before = door_of(talk.convo)
     assert before is not None
-    regenerate_group_info(talk.id)
-    regenerate_group_info(talk.id)
+    regenerate_group_infos()
+    regenerate_group_infos()
     state = GroupState.objects.get()
     assert (state.fault, state.checked_at is not None) == ("", True)
     GroupState.objects.update(group_info=b"somebody else's")
@@ -63,15 +76,13 @@ def test_what_is_prepared_is_what_is_read(talk: Talk) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_no_commit_waits_until_the_worker_has_been_told(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[str, str]] = []
-    monkeypatch.setattr(
-        regenerate_group_info, "delay", lambda convo_id: told.append((convo_id, threading.current_thread().name))
-    )
+    told: list[str] = []
+    monkeypatch.setattr(regenerate_group_infos, "delay", lambda: told.append(threading.current_thread().name))
     assert courier.settle(PATIENCE_SECONDS)
     told.clear()
     update(talk, talk.founder)
     assert courier.settle(PATIENCE_SECONDS)
-    assert told == [(talk.id, "courier")]
+    assert told == ["courier"]
 
 
 def test_an_epoch_that_ends_while_the_door_is_looked_for_is_no_closed_door(talk: Talk) -> None:
@@ -88,18 +99,52 @@ def test_without_a_bus_it_is_read_from_the_database(wire: Wire, talk: Talk, sett
     backend = "django.core.cache.backends.redis.RedisCache"
     nowhere = {"BACKEND": backend, "LOCATION": "redis://127.0.0.1:1", "OPTIONS": options}
     settings.CACHES = {"default": nowhere}
-    regenerate(talk.id)
+    regenerate()
     assert wire.call("getGroupInfo", by=BOB, convoId=talk.id)["epoch"] == 1
 
 
 def test_a_group_that_nobody_could_join_is_found_and_its_members_asked(talk: Talk, told: list[Hint]) -> None:
-    GroupState.objects.update(group_info=talk.founder.group(talk.id).commit(update=True).group_info)
-    regenerate(talk.id)
+    of_no_epoch = talk.founder.group(talk.id).commit(update=True).group_info
+    GroupState.objects.update(group_info=of_no_epoch, checked_at=None)
+    regenerate()
     fault = GroupState.objects.get().fault
     assert fault.startswith(("group_info.", "tree."))
     assert GroupInfoRequest.objects.get().cause == fault
     assert ask_for_group_infos() == 1
     assert ask_for_group_infos() == 0
+
+
+def test_a_state_that_cannot_be_looked_at_keeps_no_other_waiting(
+    talk: Talk, told: list[Hint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = a_convo(Phone(CAROL))
+    monkeypatch.setattr(doors, "REGENERATED_AT_ONCE", 1)
+    monkeypatch.setattr(doors, "fault_for_joiners", failing_for(bytes(GroupState.objects.get(pk=talk.id).group_info)))
+    regenerate()
+    faults = dict(GroupState.objects.filter(checked_at__isnull=False).values_list("convo_id", "fault"))
+    assert faults == {talk.id: "group_info.unreadable", other.id: ""}
+
+
+def test_of_a_commit_in_the_meantime_nothing_is_said(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def overtaken(*_: bytes) -> str:
+        GroupState.objects.update(epoch=F("epoch") + 1)
+        return "group_info.missing_external_pub"
+
+    monkeypatch.setattr(doors, "REGENERATED_AT_ONCE", 2)
+    monkeypatch.setattr(doors, "fault_for_joiners", overtaken)
+    regenerate()
+    state = GroupState.objects.get()
+    assert (state.epoch, state.checked_at, state.fault) == (2, None, "")
+    assert not GroupInfoRequest.objects.exists()
+
+
+def test_a_device_that_has_joined_has_the_door_looked_at_again(talk: Talk) -> None:
+    regenerate()
+    settle_welcome(convo_id=talk.id, who=Asking(BOB), success=True, details="")
+    assert GroupState.objects.get().checked_at is None
+    GroupState.objects.all().delete()
+    settle_welcome(convo_id=talk.id, who=Asking(BOB), success=True, details="")
+    assert GroupInfoRequest.objects.get().convo_id == talk.id
 
 
 def test_members_are_asked_one_after_the_other_and_ever_less_often(talk: Talk, told: list[Hint]) -> None:

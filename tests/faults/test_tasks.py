@@ -40,7 +40,7 @@ TASKS = (
     "conversations.tasks.note_epochs",
     "conversations.tasks.notice_low_stock",
     "conversations.tasks.purge",
-    "conversations.tasks.regenerate_group_info",
+    "conversations.tasks.regenerate_group_infos",
     "conversations.tasks.ring_for_waiting",
     "delivery.tasks.fan_out",
     "delivery.tasks.measure",
