@@ -1,18 +1,16 @@
 """What one transaction does to a roster, told to the members in one go once it has ended well."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from django.db import transaction
-from django.db.models import BigIntegerField, Func, TextField
-from django.db.models.functions import Cast
+from django.db.models import QuerySet
 
+from catbird_mls.compiled import compiled
 from conversations.hints import Action, membership_hint
-from conversations.models import Convo, Left, Member, Message
+from conversations.models import Convo, Left, Member
 from delivery.services import carry_hint
 
-THIS_TRANSACTION = Cast(
-    Cast(Func(function="pg_current_xact_id"), output_field=TextField()), output_field=BigIntegerField()
-)
 ACTIONS: dict[Left, Action] = {Left.LEFT: "left", Left.REMOVED: "removed"}
 
 
@@ -36,8 +34,8 @@ class Changes:
     def tell(self) -> None:
         """An account that is let in again by the commit that puts it out has not changed at all."""
         convo_id = self.convo.pk
-        here = Member.objects.filter(convo_id=convo_id, left_at__isnull=True, leaving_at__isnull=True)
-        now = set(here.filter(did__in=self.members_before).values_list("did", flat=True))
+        # Who only came is here; of an account that went, another device may be.
+        now = set(_here(convo_id, list(self.members_before)) if self.ways_out else self.members_before)
         for did, before in self.members_before.items():
             if before != (did in now):
                 action = "joined" if did in now else self.ways_out[did]
@@ -49,13 +47,13 @@ def changes_of(convo: Convo) -> Changes:
     """Those of the transaction under way, which holds the convo."""
     held: Changes | None = vars(convo).get("roster_changes")
     if held is None:
-        held = Changes(convo, convo.epoch, _author_of_last_entry(convo))
+        held = Changes(convo, convo.epoch, convo.author)
         vars(convo)["roster_changes"] = held
         transaction.on_commit(held.tell, robust=True)
     return held
 
 
-def _author_of_last_entry(convo: Convo) -> str | None:
-    """Who sent the commit that changes the roster; a roster that is changed without one has no author."""
-    mine = Message.objects.filter(convo=convo, seq=convo.last_seq, transaction=THIS_TRANSACTION)
-    return mine.values_list("sender_did", flat=True).first() or None
+@compiled
+def _here(convo_id: str, dids: Sequence[str]) -> QuerySet[Member, str]:
+    here = Member.objects.filter(convo_id=convo_id, left_at__isnull=True, leaving_at__isnull=True)
+    return here.filter(did__any=dids).values_list("did", flat=True)

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+from django.db.models import QuerySet
+
+from catbird_mls.compiled import compiled
 from catbird_mls.xrpc.fields import wire_bytes
 from conversations.errors import EpochMismatch
 from conversations.models import Convo, Kind, Member, Message, Proposal
@@ -26,14 +29,29 @@ def overtaken(convo: Convo, places: Sequence[Member], *, commit: bytes, made_for
         current_epoch=convo.epoch,
         lastSeq=convo.last_seq,
         missedCommits=[commit_view(entry) for entry in missed],
-        pendingProposals=[wire_bytes(body) for body in pending_proposals(convo)],
+        pendingProposals=[wire_bytes(body) for body in bodies_of(pending_proposals(convo))],
         yours=any(bytes(entry.body) == commit for entry in missed),
         **more,
     )
 
 
-def pending_proposals(convo: Convo) -> list[bytes]:
-    """The proposal messages of the current epoch, in the order of the log."""
-    waiting = Proposal.objects.filter(convo=convo, epoch=convo.epoch).values("seq")
-    bodies = Message.objects.filter(convo=convo, seq__in=waiting).order_by("seq").values_list("body", flat=True)
-    return [bytes(body) for body in bodies]
+def pending_proposals(convo: Convo) -> list[Proposal]:
+    """The proposals of the current epoch, in the order of the log."""
+    return _proposals(convo.pk, convo.epoch)
+
+
+def bodies_of(proposals: Sequence[Proposal]) -> list[bytes]:
+    """The messages that proposals of one convo were made by."""
+    if not proposals:
+        return []
+    return [bytes(body) for body in _bodies(proposals[0].convo_id, [proposal.seq for proposal in proposals])]
+
+
+@compiled
+def _proposals(convo_id: str, epoch: int) -> QuerySet[Proposal]:
+    return Proposal.objects.filter(convo_id=convo_id, epoch=epoch).order_by("seq")
+
+
+@compiled
+def _bodies(convo_id: str, seqs: Sequence[int]) -> QuerySet[Message, bytes | memoryview]:
+    return Message.objects.filter(convo_id=convo_id, seq__any=seqs).order_by("seq").values_list("body", flat=True)

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.db import transaction
+from django.db.models import QuerySet
 
+from catbird_mls.compiled import compiled
 from catbird_mls.xrpc.errors import NotMember
 from conversations.models import Convo
 
@@ -17,9 +19,13 @@ def locked_convo(convo_id: str) -> Iterator[Convo]:
     exactly one commit win an epoch.
     """
     with transaction.atomic(durable=True):
-        try:
-            # NO KEY: a plain FOR UPDATE would also stall every insert that merely points at this convo.
-            convo = Convo.objects.select_for_update(no_key=True).get(pk=convo_id)
-        except Convo.DoesNotExist:
-            raise NotMember from None
-        yield convo
+        held = _held(convo_id)
+        if not held:
+            raise NotMember
+        yield held[0]
+
+
+@compiled
+def _held(convo_id: str) -> QuerySet[Convo]:
+    # NO KEY: a plain FOR UPDATE would also stall every insert that merely points at this convo.
+    return Convo.objects.select_for_update(no_key=True).filter(pk=convo_id)

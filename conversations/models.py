@@ -45,6 +45,9 @@ class Convo(models.Model):
     last_message_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
 
+    # Who sent what the transaction that holds this convo has appended; a roster that changes without has no author.
+    author: str | None = None
+
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(name="convo_mode_known", condition=Q(mode__in=Mode.values)),

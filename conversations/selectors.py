@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.db.models import Min, Q, QuerySet
 
+from catbird_mls.compiled import compiled
 from catbird_mls.xrpc.errors import NotMember
 from conversations.additions import Addition, pending_additions
 from conversations.errors import ConvoNotFound, EpochMismatch, NotAdmin
@@ -55,10 +56,13 @@ def convos_of_account(did: str) -> list[str]:
 
 
 def places_of(convo_id: str, who: Asking) -> list[Member]:
-    mine = active_members(convo_id).filter(did=who.did)
-    if who.device_id is not None:
-        mine = mine.filter(device_id__in=[who.device_id, ""])
-    return list(mine.order_by("pk"))
+    mine = places_of_accounts(convo_id, [who.did])
+    return mine if who.device_id is None else [place for place in mine if place.device_id in {who.device_id, ""}]
+
+
+@compiled
+def places_of_accounts(convo_id: str, dids: Sequence[str]) -> QuerySet[Member]:
+    return active_members(convo_id).filter(did__any=dids).order_by("pk")
 
 
 def require_member(convo_id: str, who: Asking) -> list[Member]:

@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from catbird_mls.compiled import add_rows
 from catbird_mls.xrpc.errors import InvalidRequest
 from delivery import hub, nudges
 from delivery.courier import courier
@@ -46,8 +47,8 @@ FAN_OUT = "fan-out"
 def open_mailboxes(*, convo_id: str, devices: Collection[tuple[str, str]], first_seq: int) -> None:
     """From ``first_seq`` on these devices may read the log. Part of the transaction that makes them members."""
     assert transaction.get_connection().in_atomic_block
-    Mailbox.objects.bulk_create(
-        Mailbox(convo_id=convo_id, did=did, device_id=device_id, first_seq=first_seq) for did, device_id in devices
+    add_rows(
+        [Mailbox(convo_id=convo_id, did=did, device_id=device_id, first_seq=first_seq) for did, device_id in devices]
     )
     # Streams over all convos of an account are to follow this one too.
     accounts = {did for did, _ in devices}
@@ -68,7 +69,7 @@ def schedule_delivery(*, convo_id: str, seq: int) -> None:
     The row is the guarantee; the nudge and the bell only make it quick, so neither may fail the request.
     """
     assert transaction.get_connection().in_atomic_block
-    Dispatch.objects.create(convo_id=convo_id, seq=seq)
+    add_rows([Dispatch(convo_id=convo_id, seq=seq)])
     nudge_later(FAN_OUT, _begin_fan_out)
     # A named function rather than a partial: Django's report of a failing callback needs a __qualname__.
     transaction.on_commit(lambda: hub.ring(convo_id, seq), robust=True)

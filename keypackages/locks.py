@@ -1,19 +1,26 @@
 """Row locks of the directory. In the whole code base the order is: convo, then key packages, then mailboxes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from catbird_mls.compiled import compiled
 from keypackages.models import OPEN_STATES, Device, KeyPackage, Welcome
 
 
 def locked_key_packages(references: Iterable[bytes]) -> list[KeyPackage]:
     """Hold the packages of these references, in the order of their ids, until the transaction ends."""
     assert transaction.get_connection().in_atomic_block
+    return _key_packages(list(references))
+
+
+@compiled
+def _key_packages(references: Sequence[bytes]) -> QuerySet[KeyPackage]:
     held = KeyPackage.objects.select_for_update(no_key=True, of=("self",)).select_related("device")
-    return list(held.filter(reference__in=list(references)).order_by("pk"))
+    return held.filter(reference__any=references).order_by("pk")
 
 
 def locked_open_welcomes(*, convo_id: str, did: str, device_id: str | None) -> list[Welcome]:

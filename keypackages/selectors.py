@@ -7,6 +7,7 @@ from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from catbird_mls.compiled import compiled
 from catbird_mls.xrpc.errors import Forbidden
 from keypackages.errors import (
     DeviceNotFound,
@@ -80,8 +81,14 @@ def device_handle(*, did: str, handle: str) -> str | None:
 
 def devices_of_keys(keys: Iterable[bytes]) -> dict[tuple[str, bytes], DeviceRef]:
     """Registered devices by account and signature key: who stands behind a leaf."""
-    found = Device.objects.filter(signature_key__in=list(keys), deleted_at__isnull=True)
+    wanted = list(keys)
+    found = _devices_of_keys(wanted) if wanted else []
     return {(device.did, bytes(device.signature_key)): device_ref(device) for device in found}
+
+
+@compiled
+def _devices_of_keys(keys: Sequence[bytes]) -> QuerySet[Device]:
+    return Device.objects.filter(signature_key__any=keys, deleted_at__isnull=True)
 
 
 def devices_by_id(device_ids: Iterable[str]) -> list[DeviceRef]:

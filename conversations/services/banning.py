@@ -1,9 +1,11 @@
 """Accounts that are kept out of a convo, whoever would let them in."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from catbird_mls.compiled import compiled
 from conversations.errors import InvalidCommit
 from conversations.locks import locked_convo
 from conversations.models import Ban, Convo, Mode
@@ -40,6 +42,10 @@ def keep_ban(convo: Convo, did: str, *, by: str, reason: str) -> None:
 
 
 def require_none_banned(convo: Convo, dids: Collection[str]) -> None:
-    banned = open_bans(convo.pk).filter(did__in=dids).order_by("did").values_list("did", flat=True).first()
-    if banned is not None:
+    for banned in _banned(convo.pk, list(dids)) if dids else []:
         raise InvalidCommit(f"commit.adds_banned: {banned} is banned from this conversation.")
+
+
+@compiled
+def _banned(convo_id: str, dids: Sequence[str]) -> QuerySet[Ban, str]:
+    return open_bans(convo_id).filter(did__any=dids).order_by("did").values_list("did", flat=True)

@@ -37,7 +37,7 @@ from conversations.services.log import (
     record_epoch,
     request_digest,
 )
-from conversations.services.proposals import propose_removals, stored_group
+from conversations.services.proposals import propose_removals, state_of, stored_group
 from conversations.services.refusals import note
 from conversations.services.roster import (
     Newcomer,
@@ -111,8 +111,8 @@ def _append(convo: Convo, who: Asking, bundle: CommitBundle) -> Message:
     made_for = commit_epoch(bundle.commit, group_id=bytes(convo.group_id))
     if made_for != convo.epoch:
         raise overtaken(convo, list(convo.members.filter(did=who.did)), commit=bundle.commit, made_for=made_for)
-    state = GroupState.objects.filter(convo=convo, epoch=convo.epoch).first()
-    if state is None:
+    state = state_of(convo)
+    if state is None or state.epoch != convo.epoch:
         raise InvalidCommit("group_info.unknown: nobody has uploaded a GroupInfo of this epoch.")
     info, group = verify_external_commit(stored_group(convo, state), bundle.commit, group_info_bytes=bundle.group_info)
     newcomer = _newcomer(convo, who, info)
@@ -126,7 +126,7 @@ def _leavers(convo: Convo, info: CommitInfo) -> list[Member]:
     if convo.mode == Mode.TRACKED:
         rows = rows_by_leaf(convo, [leaf.leaf_index for leaf in info.removed])
         return [rows[leaf.leaf_index] for leaf in info.removed]
-    devices = devices_of_keys(leaf.signature_key for leaf in info.removed).values()
+    devices = devices_of_keys([leaf.signature_key for leaf in info.removed]).values()
     if len(devices) != len(info.removed):
         raise InvalidCommit("commit.removes_others: only the device's own old leaf may be replaced.")
     named = {(device.did, device.device_id) for device in devices}

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from catbird_mls.compiled import add_rows, compiled, save_fields
 from conversations.errors import IdempotencyConflict
 from conversations.models import Answer, Convo, Epoch, Kind, Message
 from conversations.selectors import Asking
@@ -44,8 +46,8 @@ def append_entry(convo: Convo, *, kind: Kind, epoch: int, msg_id: str, body: byt
     convo.last_seq += 1
     convo.epoch = epoch if kind == Kind.COMMIT else convo.epoch
     convo.last_message_at = timezone.now()
-    convo.save(update_fields=["last_seq", "epoch", "last_message_at"])
-    message = Message.objects.create(
+    save_fields(convo, "last_seq", "epoch", "last_message_at")
+    message = Message(
         convo=convo,
         seq=convo.last_seq,
         epoch=epoch,
@@ -57,6 +59,8 @@ def append_entry(convo: Convo, *, kind: Kind, epoch: int, msg_id: str, body: byt
         size=len(body),
         received_at=convo.last_message_at,
     )
+    add_rows([message])
+    convo.author = message.sender_did or None
     schedule_delivery(convo_id=convo.pk, seq=message.seq)
     return message
 
@@ -65,7 +69,7 @@ def record_epoch(
     convo: Convo, *, by: Author, nsid: str, added: Sequence[Placed] = (), removed: Sequence[Placed] = ()
 ) -> None:
     """How the convo's epoch began, for the ledger."""
-    Epoch.objects.create(
+    epoch = Epoch(
         convo=convo,
         epoch=convo.epoch,
         seq=convo.last_seq,
@@ -75,6 +79,7 @@ def record_epoch(
         added=[_named(one) for one in added],
         removed=[_named(one) for one in removed],
     )
+    add_rows([epoch])
 
 
 def sender_tag(did: str, msg_id: str) -> bytes:
@@ -90,8 +95,13 @@ def handshake_id(body: bytes) -> str:
 def commit_on_file(convo: Convo, who: Asking, commit: bytes) -> Message | None:
     """The entry these very bytes of the caller's already are: the answer to a client that lost the first one."""
     msg_id = handshake_id(commit)
-    earlier = Message.objects.filter(convo=convo, msg_id=msg_id, kind=Kind.COMMIT).first()
+    earlier = next(iter(_commits(convo.pk, msg_id)), None)
     return earlier if earlier and bytes(earlier.sender_tag) == sender_tag(who.did, msg_id) else None
+
+
+@compiled
+def _commits(convo_id: str, msg_id: str) -> QuerySet[Message]:
+    return Message.objects.filter(convo_id=convo_id, msg_id=msg_id, kind=Kind.COMMIT).defer("body")
 
 
 def request_digest(parts: Iterable[bytes | str | None]) -> bytes:
@@ -107,13 +117,18 @@ def first_answer(convo: Convo, who: Asking, *, nsid: str, key: str | None, diges
     """The answer this key has already been given; a key used for something else is refused."""
     if not key:
         return None
-    earlier = Answer.objects.filter(convo=convo, did=who.did, nsid=nsid, key=key).first()
+    earlier = next(iter(_answers(convo.pk, who.did, nsid, key)), None)
     if earlier is None:
         return None
     if bytes(earlier.digest) != digest:
         raise IdempotencyConflict("The idempotency key was used for another request.", current_epoch=convo.epoch)
     answer: dict[str, Any] = earlier.answer
     return answer
+
+
+@compiled
+def _answers(convo_id: str, did: str, nsid: str, key: str) -> QuerySet[Answer]:
+    return Answer.objects.filter(convo_id=convo_id, did=did, nsid=nsid, key=key)
 
 
 def _named(one: Placed) -> list[Any]:
@@ -124,4 +139,4 @@ def keep_answer(
     convo: Convo, who: Asking, *, nsid: str, key: str | None, digest: bytes, answer: dict[str, Any]
 ) -> None:
     if key:
-        Answer.objects.create(convo=convo, did=who.did, nsid=nsid, key=key, digest=digest, answer=answer)
+        add_rows([Answer(convo=convo, did=who.did, nsid=nsid, key=key, digest=digest, answer=answer)])

@@ -7,9 +7,11 @@ the server as an external sender, the server proposes the removal itself in ever
 from collections.abc import Sequence
 
 from django.conf import settings
+from django.db.models import QuerySet
 
+from catbird_mls.compiled import compiled
 from conversations import framing
-from conversations.conflicts import pending_proposals
+from conversations.conflicts import bodies_of, pending_proposals
 from conversations.errors import InvalidCommit, InvalidMessage
 from conversations.framing import ProposalInfo, PublicGroup, StoredGroup, verify_proposal
 from conversations.models import Convo, GroupState, Kind, Member, Message, Proposal
@@ -20,20 +22,36 @@ from keypackages.selectors import devices_of_keys
 SERVER_REMOVALS_MAX = 100
 
 
-def stored_group(convo: Convo, state: GroupState) -> StoredGroup:
+def state_of(convo: Convo) -> GroupState | None:
+    """The public state that is kept of a convo: of a tracked one always, and always of its epoch."""
+    return next(iter(_states(convo.pk)), None)
+
+
+@compiled
+def _states(convo_id: str) -> QuerySet[GroupState]:
+    return GroupState.objects.filter(convo_id=convo_id)
+
+
+def tracked_state(convo: Convo) -> GroupState:
+    state = state_of(convo)
+    assert state is not None, "a tracked convo has a public state"
+    return state
+
+
+def stored_group(convo: Convo, state: GroupState, proposals: Sequence[Proposal] | None = None) -> StoredGroup:
+    """The group with the proposals of its epoch, which the caller may have at hand."""
     assert state.epoch == convo.epoch, "the public state is of the convo's epoch"
     return StoredGroup(
         ratchet_tree=bytes(state.ratchet_tree),
         group_context=bytes(state.group_context),
         confirmation_tag=bytes(state.confirmation_tag),
-        proposals=tuple(pending_proposals(convo)),
+        proposals=tuple(bodies_of(pending_proposals(convo) if proposals is None else proposals)),
     )
 
 
 def read_proposal(convo: Convo, body: bytes) -> ProposalInfo:
     """A proposal of the current epoch, verified against the public group."""
-    state = GroupState.objects.get(convo=convo)
-    return verify_proposal(stored_group(convo, state), body, epoch=convo.epoch)
+    return verify_proposal(stored_group(convo, tracked_state(convo)), body, epoch=convo.epoch)
 
 
 def append_proposal(
@@ -80,30 +98,33 @@ def propose_removals(convo: Convo, group: PublicGroup | None = None) -> bool:
     if not leaves:
         return True
     if group is None:
-        group = stored_group(convo, GroupState.objects.get(convo=convo)).rebuild()
+        group = stored_group(convo, tracked_state(convo)).rebuild()
     made = framing.propose_removals(group, leaves)
     for body, info in made or []:
         append_proposal(convo, body, info, sender_did=settings.SERVICE_DID, required=True)
     return made is not None
 
 
-def required_removals(convo: Convo) -> list[int]:
+def required_removals(pending: Sequence[Proposal]) -> list[int]:
     """Leaves that no commit of this epoch may leave in the tree, in the order they were proposed."""
-    pending = Proposal.objects.filter(convo=convo, epoch=convo.epoch, required=True, removes_leaf__isnull=False)
-    return [leaf for leaf in pending.order_by("seq").values_list("removes_leaf", flat=True) if leaf is not None]
+    return [one.removes_leaf for one in pending if one.required and one.removes_leaf is not None]
 
 
-def proposed_removals(convo: Convo) -> set[int]:
+def proposed_removals(pending: Sequence[Proposal]) -> set[int]:
     """Leaves whose removal somebody proposed who was allowed to."""
-    pending = Proposal.objects.filter(convo=convo, epoch=convo.epoch, removes_leaf__isnull=False)
-    return {leaf for leaf in pending.values_list("removes_leaf", flat=True) if leaf is not None}
+    return {one.removes_leaf for one in pending if one.removes_leaf is not None}
 
 
 def _leaves_to_remove(convo: Convo) -> list[int]:
-    leaving = open_members(convo.pk).filter(leaving_at__isnull=False, leaf_index__isnull=False).order_by("leaving_at")
-    leaves = list(leaving.values_list("leaf_index", flat=True))
-    proposed = set(required_removals(convo)) if leaves else set()
+    leaves = _leaving(convo.pk)
+    proposed = required_removals(pending_proposals(convo)) if leaves else []
     return [leaf for leaf in leaves if leaf is not None and leaf not in proposed][:SERVER_REMOVALS_MAX]
+
+
+@compiled
+def _leaving(convo_id: str) -> QuerySet[Member, int | None]:
+    leaving = open_members(convo_id).filter(leaving_at__isnull=False, leaf_index__isnull=False).order_by("leaving_at")
+    return leaving.values_list("leaf_index", flat=True)
 
 
 def _require_own_leaf(info: ProposalInfo, places: Sequence[Member]) -> None:

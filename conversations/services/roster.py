@@ -1,13 +1,15 @@
 """Who is in a convo: member rows and mailboxes change together, in the transaction that holds the convo."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from catbird_mls.compiled import add_rows, compiled
 from conversations.changes import changes_of
 from conversations.models import Convo, Left, Member, Mode, ReadditionRequest
-from conversations.selectors import active_members, open_members
+from conversations.selectors import active_members, open_members, places_of_accounts
 from delivery.services import close_mailbox, nudge_devices, open_mailboxes
 from keypackages.services import supersede_welcomes
 
@@ -28,9 +30,12 @@ def open_places(convo: Convo, newcomers: Iterable[Newcomer]) -> None:
     A device installed anew may have left a leaf behind that its new key cannot remove: that place is a leaver's.
     """
     arriving = {(newcomer.did, newcomer.device_id): newcomer for newcomer in newcomers}
-    places = _places_of_accounts(convo, {did for did, _ in arriving})
+    dids = {did for did, _ in arriving}
+    places: dict[str, list[Member]] = {did: [] for did in dids}
+    for place in places_of_accounts(convo.pk, list(dids)):
+        places[place.did].append(place)
     rows = [_opened(convo, newcomer, places[newcomer.did]) for newcomer in arriving.values()]
-    Member.objects.bulk_create(rows)
+    add_rows(rows)
     open_mailboxes(convo_id=convo.pk, devices=arriving, first_seq=convo.last_seq + 1)
 
 
@@ -38,13 +43,6 @@ def bring_in(convo: Convo, newcomers: Sequence[Newcomer]) -> None:
     """Places for those that others let in, whose devices may not be connected to hear of it."""
     open_places(convo, newcomers)
     nudge_devices((newcomer.did, newcomer.device_id) for newcomer in newcomers)
-
-
-def _places_of_accounts(convo: Convo, dids: Collection[str]) -> dict[str, list[Member]]:
-    places: dict[str, list[Member]] = {did: [] for did in dids}
-    for place in active_members(convo.pk).filter(did__in=dids).order_by("pk"):
-        places[place.did].append(place)
-    return places
 
 
 def _opened(convo: Convo, newcomer: Newcomer, places: list[Member]) -> Member:
@@ -70,14 +68,18 @@ def answer_readditions(convo: Convo, devices: Iterable[tuple[str, str]]) -> None
     """Devices that a commit has let in anew wait no longer."""
     here = set(devices)
     accounts = {did for did, _ in here}
-    waiting = ReadditionRequest.objects.filter(convo=convo, answered_at__isnull=True)
     answered = [
         request.pk
-        for request in waiting
-        if (request.did, request.device_id) in here or (request.did in accounts and not request.device_id)
+        for request in _open_requests(convo.pk, list(accounts))
+        if (request.did, request.device_id) in here or not request.device_id
     ]
     if answered:
-        waiting.filter(pk__in=answered).update(answered_at=timezone.now())
+        ReadditionRequest.objects.filter(pk__in=answered).update(answered_at=timezone.now())
+
+
+@compiled
+def _open_requests(convo_id: str, dids: Sequence[str]) -> QuerySet[ReadditionRequest]:
+    return ReadditionRequest.objects.filter(convo_id=convo_id, did__any=dids, answered_at__isnull=True)
 
 
 def waits_for_readding(convo: Convo, member: Member) -> bool:
@@ -135,8 +137,13 @@ def settle_roles(convo: Convo) -> None:
 
 def rows_by_leaf(convo: Convo, leaves: Iterable[int]) -> dict[int, Member]:
     """Who stands at these leaves of a tracked convo's ratchet tree."""
-    rows = open_members(convo.pk).filter(leaf_index__in=leaves)
+    rows = _members_at(convo.pk, list(leaves))
     return {row.leaf_index: row for row in rows if row.leaf_index is not None}
+
+
+@compiled
+def _members_at(convo_id: str, leaves: Sequence[int]) -> QuerySet[Member]:
+    return open_members(convo_id).filter(leaf_index__any=leaves)
 
 
 def admits_device(rows: Sequence[Member], did: str, device_id: str) -> bool:

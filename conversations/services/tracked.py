@@ -1,16 +1,26 @@
 """Tracked convos: the roster is the ratchet tree, followed commit by commit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from django.db import connection
+
+from catbird_mls.compiled import save_fields
+from conversations.conflicts import pending_proposals
 from conversations.errors import InvalidCommit
 from conversations.framing import CommitInfo, PublicGroup, StoredGroup, verify_commit
-from conversations.models import Convo, GroupInfoRequest, GroupState, Kind, Left, Member, Message, Proposal
+from conversations.models import Convo, GroupState, Kind, Left, Member, Message, Proposal
 from conversations.nudges import prepare_doors
 from conversations.selectors import require_admin
 from conversations.services.banning import require_none_banned
 from conversations.services.bundle import CommitBundle, require_claims
 from conversations.services.log import ADD_MEMBERS, REMOVE_MEMBER, append_entry, handshake_id, record_epoch
-from conversations.services.proposals import propose_removals, proposed_removals, required_removals, stored_group
+from conversations.services.proposals import (
+    propose_removals,
+    proposed_removals,
+    required_removals,
+    stored_group,
+    tracked_state,
+)
 from conversations.services.roster import (
     Newcomer,
     answer_readditions,
@@ -23,6 +33,11 @@ from keypackages.framing import welcome_references
 from keypackages.selectors import devices_of_keys
 from keypackages.services import SpentPackage, WelcomeToSend, send_welcomes, spend_key_packages
 
+# What was proposed in the epoch goes with it, and a GroupInfo of the new one has come.
+END_EPOCH = """
+WITH proposed AS (DELETE FROM conversations_proposal WHERE convo_id = %(convo)s)
+DELETE FROM conversations_groupinforequest WHERE convo_id = %(convo)s
+"""
 STATE_FIELDS = ("epoch", "ratchet_tree", "group_context", "confirmation_tag", "group_info")
 
 
@@ -30,24 +45,24 @@ def append_tracked_commit(
     convo: Convo, places: Sequence[Member], *, bundle: CommitBundle, dids: Sequence[str], removed_did: str | None
 ) -> Message:
     """Verify a commit and let it take its whole effect, or refuse it and leave no trace."""
-    state = GroupState.objects.get(convo=convo)
+    state, proposals = tracked_state(convo), pending_proposals(convo)
     info, group = verify_commit(
-        stored_group(convo, state),
+        stored_group(convo, state, proposals),
         bundle.commit,
         group_info_bytes=bundle.group_info,
         welcomes=bundle.welcomes,
     )
     removed, updated = ([one.leaf_index for one in changed] for changed in (info.removed, info.updated))
-    rows = rows_by_leaf(convo, {info.committer, *removed, *updated})
+    rows = _rows_by_leaf(convo, places, {info.committer, *removed, *updated})
     leavers = [rows[leaf.leaf_index] for leaf in info.removed]
     _require_own_leaf(info, places)
-    _require_pending_removals(convo, info)
+    _require_pending_removals(proposals, info)
     _require_known_keys(info, rows)
     if info.extensions_changed:
         require_admin(places)
     spent = _spend(convo, info, bundle, dids, by_device=rows[info.committer].device_id)
     require_none_banned(convo, {package.did for package in spent.values()})
-    _require_removals_allowed(convo, places, _put_out(leavers, spent), removed_did)
+    _require_removals_allowed(convo, places, _put_out(leavers, spent), proposed_removals(proposals), removed_did)
     message = append_entry(
         convo,
         kind=Kind.COMMIT,
@@ -74,15 +89,21 @@ def append_tracked_commit(
     return message
 
 
+def _rows_by_leaf(convo: Convo, places: Sequence[Member], leaves: set[int]) -> dict[int, Member]:
+    """Who stands at these leaves; most commits are about none but the committer's own."""
+    known = {place.leaf_index: place for place in places if place.leaf_index in leaves}
+    return known if leaves == known.keys() else rows_by_leaf(convo, leaves)
+
+
 def _require_own_leaf(info: CommitInfo, places: Sequence[Member]) -> None:
     if info.committer not in {place.leaf_index for place in places}:
         raise InvalidCommit("commit.not_your_leaf: the commit was made by another member.")
 
 
-def _require_pending_removals(convo: Convo, info: CommitInfo) -> None:
+def _require_pending_removals(proposals: Sequence[Proposal], info: CommitInfo) -> None:
     """A member that left is removed by whatever commit comes next, by its proposal or by value."""
     removed = {leaf.leaf_index for leaf in info.removed}
-    missing = [leaf for leaf in required_removals(convo) if leaf not in removed]
+    missing = [leaf for leaf in required_removals(proposals) if leaf not in removed]
     if missing:
         raise InvalidCommit(f"commit.pending_removal_left_out: leaves {missing} are to be removed.")
 
@@ -94,14 +115,17 @@ def _put_out(leavers: Sequence[Member], spent: Mapping[bytes, SpentPackage]) -> 
 
 
 def _require_removals_allowed(
-    convo: Convo, places: Sequence[Member], leavers: Sequence[tuple[Member, bool]], removed_did: str | None
+    convo: Convo,
+    places: Sequence[Member],
+    leavers: Sequence[tuple[Member, bool]],
+    proposed: Collection[int],
+    removed_did: str | None,
 ) -> None:
     """Removing others takes the role.
 
     It does not take it for leavers, for one's own devices, for what somebody with the role has proposed, and for a
     device that asked to be added again and is.
     """
-    proposed = proposed_removals(convo)
     for member, again in leavers:
         others = member.leaving_at is None and member.did != places[0].did and member.leaf_index not in proposed
         if others and not (again and waits_for_readding(convo, member)):
@@ -113,7 +137,7 @@ def _require_removals_allowed(
 def _require_known_keys(info: CommitInfo, rows: dict[int, Member]) -> None:
     """A member that rotates its signature key rotates to the registered key of the same device."""
     changed = [leaf for leaf in info.updated if leaf.new_signature_key != leaf.old_signature_key]
-    devices = devices_of_keys(leaf.new_signature_key for leaf in changed)
+    devices = devices_of_keys([leaf.new_signature_key for leaf in changed])
     for leaf in changed:
         row = rows[leaf.leaf_index]
         device = devices.get((row.did, leaf.new_signature_key))
@@ -155,7 +179,7 @@ def keep_state(state: GroupState, group: PublicGroup, bundle: CommitBundle) -> N
     state.ratchet_tree, state.group_context = stored.ratchet_tree, stored.group_context
     state.confirmation_tag, state.group_info = stored.confirmation_tag, bundle.group_info
     state.checked_at, state.fault = None, ""
-    state.save(update_fields=[*STATE_FIELDS, "checked_at", "fault", "updated_at"])
-    Proposal.objects.filter(convo_id=state.convo_id).delete()
-    GroupInfoRequest.objects.filter(convo_id=state.convo_id).delete()
+    save_fields(state, *STATE_FIELDS, "checked_at", "fault", "updated_at")
+    with connection.cursor() as cursor:
+        cursor.execute(END_EPOCH, {"convo": state.convo_id})
     prepare_doors()

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from catbird_mls.xrpc.errors import XrpcError
@@ -32,6 +32,9 @@ HASHES_MAX = 200
 PUBLISH_KEY_PACKAGE = "blue.catbird.mls.publishKeyPackage"
 PUBLISH_KEY_PACKAGES = "blue.catbird.mls.publishKeyPackages"
 THING = "key package"
+SPEND = """
+UPDATE keypackages_keypackage SET spent_at = %s, spent_in_convo = %s, spent_by_device = %s WHERE id = ANY(%s::bigint[])
+"""
 
 # An item the wire could not read stands in the batch as its own refusal.
 KeyPackageItem = Mapping[str, Any]
@@ -142,9 +145,8 @@ def spend_key_packages(*, convo_id: str, references: Sequence[bytes], by_device:
         _require_spendable(held.get(reference), reference)
     now = timezone.now()
     fresh = [package for package in held.values() if package.spent_at is None]
-    KeyPackage.objects.filter(pk__in=[package.pk for package in fresh]).update(
-        spent_at=now, spent_in_convo=convo_id, spent_by_device=by_device
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(SPEND, [now, convo_id, by_device, [package.pk for package in fresh]])
     count("spent", [(package.did, package.cipher_suite) for package in fresh])
     return [_spent(held[reference]) for reference in references]
 

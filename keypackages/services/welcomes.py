@@ -4,9 +4,10 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
+from catbird_mls.compiled import add_rows, compiled
 from catbird_mls.xrpc.meters import Retrieval, count_failed_retrieval, count_retrieval
 from keypackages.errors import WelcomeConsumed, WelcomeNotFound
 from keypackages.locks import locked_open_welcomes
@@ -49,12 +50,11 @@ def send_welcomes(*, convo_id: str, epoch: int, welcomes: Sequence[WelcomeToSend
     """
     assert transaction.get_connection().in_atomic_block
     for welcome in welcomes:
-        stored = WelcomeBody.objects.create(
-            convo_id=convo_id, epoch=epoch, body=welcome.body, ratchet_tree=ratchet_tree
-        )
+        stored = WelcomeBody(convo_id=convo_id, epoch=epoch, body=welcome.body, ratchet_tree=ratchet_tree)
+        add_rows([stored])
         _supersede_replaced(convo_id, welcome.packages)
-        Welcome.objects.bulk_create([_addressed(stored, spent) for spent in welcome.packages])
-        Welcome.objects.bulk_create(
+        add_rows([_addressed(stored, spent) for spent in welcome.packages])
+        add_rows(
             [
                 Welcome(convo_id=convo_id, did=did, epoch=epoch, convo_epoch=epoch, reference=b"", body=stored)
                 for did in welcome.dids
@@ -75,11 +75,18 @@ def note_epoch(*, convo_id: str, epoch: int) -> None:
 
 
 def _supersede_replaced(convo_id: str, packages: Sequence[SpentPackage]) -> None:
-    open_ones = Welcome.objects.filter(convo_id=convo_id, state__in=UNSETTLED_STATES)
     newly = {(package.did, package.device_id) for package in packages}
-    of_theirs = open_ones.filter(did__in={did for did, _ in newly}).values_list("pk", "did", "device_id")
+    of_theirs = _unsettled_of(convo_id, list({did for did, _ in newly}))
     replaced = [pk for pk, did, device_id in of_theirs if (did, device_id) in newly]
-    open_ones.filter(pk__in=replaced).update(state=State.SUPERSEDED, ended_at=timezone.now(), reason="replaced")
+    if replaced:
+        open_ones = Welcome.objects.filter(pk__in=replaced, state__in=UNSETTLED_STATES)
+        open_ones.update(state=State.SUPERSEDED, ended_at=timezone.now(), reason="replaced")
+
+
+@compiled
+def _unsettled_of(convo_id: str, dids: Sequence[str]) -> QuerySet[Welcome, tuple[int, str, str]]:
+    unsettled = Welcome.objects.filter(convo_id=convo_id, state__in=UNSETTLED_STATES)
+    return unsettled.filter(did__any=dids).values_list("pk", "did", "device_id")
 
 
 def take_welcome(*, convo_id: str, did: str, device_id: str | None) -> TakenWelcome:
