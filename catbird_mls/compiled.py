@@ -78,10 +78,15 @@ class _Statement(Generic[R]):
         with connection.cursor() as cursor:
             cursor.execute(sql, [given[one.name] if isinstance(one, Slot) else one for one in params])
             found: Iterable[Any] = cursor.fetchall()
-        converters = compiler.get_converters([column for column, *_ in compiler.select])
-        if converters:
-            found = compiler.apply_converters(found, converters)
+        if self._converters:
+            found = compiler.apply_converters(found, self._converters)
         return [self._shape(row) for row in found]
+
+    @cached_property
+    def _converters(self) -> dict[int, Any]:
+        _, compiler, *_ = self._compiler
+        found: dict[int, Any] = compiler.get_converters([column for column, *_ in compiler.select])
+        return found
 
     @cached_property
     def _shape(self) -> Callable[[Any], Any]:
