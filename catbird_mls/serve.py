@@ -79,15 +79,17 @@ class Supervisor:
     def _keep_until(self, reached: Callable[[], bool], seconds: float = float("inf")) -> bool:
         """Keep the children running until something is so; False when it is not so in time."""
         give_up = time.monotonic() + seconds
-        while not reached():
+        while True:
             if self.signals:
                 raise Stopped
-            if time.monotonic() > give_up:
-                return False
+            # Before looking: the socket lets anybody in and keeps them waiting, even for a process not yet started.
             for child in self.children:
                 child.keep(self.data)
+            if reached():
+                return True
+            if time.monotonic() > give_up:
+                return False
             time.sleep(LOOK_SECONDS)
-        return True
 
     def _start_embedded(self) -> None:
         user, postgres, valkey = (

@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from catbird_mls.children import Child
+from catbird_mls.data_folder import make_folder
+from catbird_mls.embedded import Command
+from catbird_mls.serve import Supervisor
 from tests.infra.processes import ENOUGH_SECONDS, command_line, processes_on, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -125,6 +129,16 @@ def test_more_connections_than_there_are_is_a_start_that_says_so(data: Path) -> 
     assert (done.returncode, done.stdout) == (1, "")
     assert "and PostgreSQL allows 197: lower CATBIRD_DATABASE_POOL" in done.stderr
     assert processes_on(data) == []
+
+
+def test_a_process_is_started_before_anybody_asks_whether_it_answers(data: Path) -> None:
+    make_folder(data)
+    supervisor, child = Supervisor(data), Child("sleeper", lambda: Command("sleeper", ("/bin/sleep", "60")), 5)
+    supervisor.children.append(child)
+    try:
+        assert supervisor._keep_until(lambda: child.process is not None, seconds=0)
+    finally:
+        child.end(hurried=lambda: True)
 
 
 def test_what_is_killed_is_started_again_with_nothing_of_it_left(serve: Serve) -> None:
