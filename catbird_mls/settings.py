@@ -31,7 +31,8 @@ def _switch(name: str, *, default: bool) -> bool:
 def _database(url: str) -> dict[str, Any]:
     """Django's form of a ``postgresql://`` URL, with the native connection pool."""
     parts = urlsplit(url)
-    options: dict[str, Any] = {}
+    # Statements that a connection has sent a few times are kept by PostgreSQL with their plans.
+    options: dict[str, Any] = {"server_side_binding": True, "prepare_threshold": 3}
     if CATBIRD_DATABASE_POOL:
         # A database that is back is found within seconds; until then callers are told so rather than kept.
         options["pool"] = {"min_size": 1, "max_size": CATBIRD_DATABASE_POOL, "timeout": 10, "reconnect_timeout": 5}

@@ -37,7 +37,7 @@ def overtaken(convo: Convo, places: Sequence[Member], *, commit: bytes, made_for
 
 def pending_proposals(convo: Convo) -> list[Proposal]:
     """The proposals of the current epoch, in the order of the log."""
-    return _proposals(convo.pk, convo.epoch)
+    return [proposal for proposal in proposals_of(convo.pk) if proposal.epoch == convo.epoch]
 
 
 def bodies_of(proposals: Sequence[Proposal]) -> list[bytes]:
@@ -48,8 +48,8 @@ def bodies_of(proposals: Sequence[Proposal]) -> list[bytes]:
 
 
 @compiled
-def _proposals(convo_id: str, epoch: int) -> QuerySet[Proposal]:
-    return Proposal.objects.filter(convo_id=convo_id, epoch=epoch).order_by("seq")
+def proposals_of(convo_id: str) -> QuerySet[Proposal]:
+    return Proposal.objects.filter(convo_id=convo_id).order_by("seq")
 
 
 @compiled

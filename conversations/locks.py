@@ -6,19 +6,19 @@ from contextlib import contextmanager
 from django.db import transaction
 from django.db.models import QuerySet
 
-from catbird_mls.compiled import compiled
+from catbird_mls.compiled import Asked, compiled, read_ahead
 from catbird_mls.xrpc.errors import NotMember
 from conversations.models import Convo
 
 
 @contextmanager
-def locked_convo(convo_id: str) -> Iterator[Convo]:
+def locked_convo(convo_id: str, *ahead: Asked) -> Iterator[Convo]:
     """Hold one convo's row lock for one whole transaction.
 
     Every write to a convo's log happens inside this block. The lock is what makes ``seq`` gap-free and lets
-    exactly one commit win an epoch.
+    exactly one commit win an epoch. What is to be asked first under the lock may be asked together with it.
     """
-    with transaction.atomic(durable=True):
+    with transaction.atomic(durable=True), read_ahead(_held.of(convo_id), *ahead):
         held = _held(convo_id)
         if not held:
             raise NotMember

@@ -14,11 +14,11 @@ from keypackages.models import OPEN_STATES, Device, KeyPackage, Welcome
 def locked_key_packages(references: Iterable[bytes]) -> list[KeyPackage]:
     """Hold the packages of these references, in the order of their ids, until the transaction ends."""
     assert transaction.get_connection().in_atomic_block
-    return _key_packages(list(references))
+    return key_packages_of(list(references))
 
 
 @compiled
-def _key_packages(references: Sequence[bytes]) -> QuerySet[KeyPackage]:
+def key_packages_of(references: Sequence[bytes]) -> QuerySet[KeyPackage]:
     held = KeyPackage.objects.select_for_update(no_key=True, of=("self",)).select_related("device")
     return held.filter(reference__any=references).order_by("pk")
 

@@ -42,10 +42,10 @@ def keep_ban(convo: Convo, did: str, *, by: str, reason: str) -> None:
 
 
 def require_none_banned(convo: Convo, dids: Collection[str]) -> None:
-    for banned in _banned(convo.pk, list(dids)) if dids else []:
+    for banned in bans_of(convo.pk, sorted(dids)) if dids else []:
         raise InvalidCommit(f"commit.adds_banned: {banned} is banned from this conversation.")
 
 
 @compiled
-def _banned(convo_id: str, dids: Sequence[str]) -> QuerySet[Ban, str]:
+def bans_of(convo_id: str, dids: Sequence[str]) -> QuerySet[Ban, str]:
     return open_bans(convo_id).filter(did__any=dids).order_by("did").values_list("did", flat=True)

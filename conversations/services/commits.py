@@ -3,25 +3,29 @@
 from collections.abc import Sequence
 from typing import Any
 
+from catbird_mls.compiled import Asked
 from catbird_mls.xrpc.errors import NotMember
-from conversations.conflicts import overtaken
+from conversations.conflicts import overtaken, proposals_of
 from conversations.errors import CannotRemoveSelf, InvalidCommit
 from conversations.framing import commit_epoch
 from conversations.locks import locked_convo
 from conversations.models import Convo, Member, Message, Mode
-from conversations.selectors import Asking, open_members, require_admin, require_member
+from conversations.selectors import Asking, open_members, places_of_accounts, require_admin, require_member
 from conversations.services.banning import keep_ban
 from conversations.services.bundle import CommitBundle
 from conversations.services.log import (
     ADD_MEMBERS,
     REMOVE_MEMBER,
+    answers_by_key,
     commit_on_file,
+    commits_by_id,
     first_answer,
+    handshake_id,
     keep_answer,
     request_digest,
 )
 from conversations.services.opaque import append_opaque_commit
-from conversations.services.proposals import propose_removals
+from conversations.services.proposals import propose_removals, states_of
 from conversations.services.refusals import journaled_bundle
 from conversations.services.roster import put_out, settle_roles
 from conversations.services.tracked import append_tracked_commit
@@ -38,7 +42,11 @@ def add_members(
     if bundle is None:
         raise InvalidCommit("commit.missing: a change of the group needs a commit.")
     digest = _digest(bundle, *dids)
-    with journaled_bundle(ADD_MEMBERS, convo_id=convo_id, who=who, bundle=bundle), locked_convo(convo_id) as convo:
+    ahead = _questions(convo_id, who, bundle, nsid=ADD_MEMBERS, key=key)
+    with (
+        journaled_bundle(ADD_MEMBERS, convo_id=convo_id, who=who, bundle=bundle),
+        locked_convo(convo_id, *ahead) as convo,
+    ):
         places = require_member(convo_id, who)
         earlier = first_answer(convo, who, nsid=ADD_MEMBERS, key=key, digest=digest)
         if earlier is not None:
@@ -59,7 +67,11 @@ def remove_member(
     for good, and is the reason.
     """
     digest = _digest(bundle, target_did, *([] if ban is None else ["ban"]))
-    with journaled_bundle(REMOVE_MEMBER, convo_id=convo_id, who=who, bundle=bundle), locked_convo(convo_id) as convo:
+    ahead = _questions(convo_id, who, bundle, nsid=REMOVE_MEMBER, key=key)
+    with (
+        journaled_bundle(REMOVE_MEMBER, convo_id=convo_id, who=who, bundle=bundle),
+        locked_convo(convo_id, *ahead) as convo,
+    ):
         places = require_member(convo_id, who)
         earlier = first_answer(convo, who, nsid=REMOVE_MEMBER, key=key, digest=digest)
         if earlier is not None:
@@ -94,6 +106,17 @@ def _require_removable(
         bundle and commit_on_file(convo, who, bundle.commit)
     ):
         raise NotMember
+
+
+def _questions(convo_id: str, who: Asking, bundle: CommitBundle | None, *, nsid: str, key: str | None) -> list[Asked]:
+    """What every commit asks first."""
+    questions = [places_of_accounts.of(convo_id, [who.did])]
+    if key:
+        questions.append(answers_by_key.of(convo_id, who.did, nsid, key))
+    if bundle is not None:
+        questions.append(commits_by_id.of(convo_id, handshake_id(bundle.commit)))
+        questions += [states_of.of(convo_id), proposals_of.of(convo_id)]
+    return questions
 
 
 def _append_once(

@@ -95,12 +95,12 @@ def handshake_id(body: bytes) -> str:
 def commit_on_file(convo: Convo, who: Asking, commit: bytes) -> Message | None:
     """The entry these very bytes of the caller's already are: the answer to a client that lost the first one."""
     msg_id = handshake_id(commit)
-    earlier = next(iter(_commits(convo.pk, msg_id)), None)
+    earlier = next(iter(commits_by_id(convo.pk, msg_id)), None)
     return earlier if earlier and bytes(earlier.sender_tag) == sender_tag(who.did, msg_id) else None
 
 
 @compiled
-def _commits(convo_id: str, msg_id: str) -> QuerySet[Message]:
+def commits_by_id(convo_id: str, msg_id: str) -> QuerySet[Message]:
     return Message.objects.filter(convo_id=convo_id, msg_id=msg_id, kind=Kind.COMMIT).defer("body")
 
 
@@ -117,7 +117,7 @@ def first_answer(convo: Convo, who: Asking, *, nsid: str, key: str | None, diges
     """The answer this key has already been given; a key used for something else is refused."""
     if not key:
         return None
-    earlier = next(iter(_answers(convo.pk, who.did, nsid, key)), None)
+    earlier = next(iter(answers_by_key(convo.pk, who.did, nsid, key)), None)
     if earlier is None:
         return None
     if bytes(earlier.digest) != digest:
@@ -127,7 +127,7 @@ def first_answer(convo: Convo, who: Asking, *, nsid: str, key: str | None, diges
 
 
 @compiled
-def _answers(convo_id: str, did: str, nsid: str, key: str) -> QuerySet[Answer]:
+def answers_by_key(convo_id: str, did: str, nsid: str, key: str) -> QuerySet[Answer]:
     return Answer.objects.filter(convo_id=convo_id, did=did, nsid=nsid, key=key)
 
 

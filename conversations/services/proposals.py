@@ -24,11 +24,11 @@ SERVER_REMOVALS_MAX = 100
 
 def state_of(convo: Convo) -> GroupState | None:
     """The public state that is kept of a convo: of a tracked one always, and always of its epoch."""
-    return next(iter(_states(convo.pk)), None)
+    return next(iter(states_of(convo.pk)), None)
 
 
 @compiled
-def _states(convo_id: str) -> QuerySet[GroupState]:
+def states_of(convo_id: str) -> QuerySet[GroupState]:
     return GroupState.objects.filter(convo_id=convo_id)
 
 
@@ -116,13 +116,13 @@ def proposed_removals(pending: Sequence[Proposal]) -> set[int]:
 
 
 def _leaves_to_remove(convo: Convo) -> list[int]:
-    leaves = _leaving(convo.pk)
+    leaves = leaving_leaves(convo.pk)
     proposed = required_removals(pending_proposals(convo)) if leaves else []
     return [leaf for leaf in leaves if leaf is not None and leaf not in proposed][:SERVER_REMOVALS_MAX]
 
 
 @compiled
-def _leaving(convo_id: str) -> QuerySet[Member, int | None]:
+def leaving_leaves(convo_id: str) -> QuerySet[Member, int | None]:
     leaving = open_members(convo_id).filter(leaving_at__isnull=False, leaf_index__isnull=False).order_by("leaving_at")
     return leaving.values_list("leaf_index", flat=True)
 

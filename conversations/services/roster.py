@@ -30,9 +30,9 @@ def open_places(convo: Convo, newcomers: Iterable[Newcomer]) -> None:
     A device installed anew may have left a leaf behind that its new key cannot remove: that place is a leaver's.
     """
     arriving = {(newcomer.did, newcomer.device_id): newcomer for newcomer in newcomers}
-    dids = {did for did, _ in arriving}
+    dids = sorted({did for did, _ in arriving})
     places: dict[str, list[Member]] = {did: [] for did in dids}
-    for place in places_of_accounts(convo.pk, list(dids)):
+    for place in places_of_accounts(convo.pk, dids):
         places[place.did].append(place)
     rows = [_opened(convo, newcomer, places[newcomer.did]) for newcomer in arriving.values()]
     add_rows(rows)
@@ -70,7 +70,7 @@ def answer_readditions(convo: Convo, devices: Iterable[tuple[str, str]]) -> None
     accounts = {did for did, _ in here}
     answered = [
         request.pk
-        for request in _open_requests(convo.pk, list(accounts))
+        for request in readditions_of(convo.pk, sorted(accounts))
         if (request.did, request.device_id) in here or not request.device_id
     ]
     if answered:
@@ -78,7 +78,7 @@ def answer_readditions(convo: Convo, devices: Iterable[tuple[str, str]]) -> None
 
 
 @compiled
-def _open_requests(convo_id: str, dids: Sequence[str]) -> QuerySet[ReadditionRequest]:
+def readditions_of(convo_id: str, dids: Sequence[str]) -> QuerySet[ReadditionRequest]:
     return ReadditionRequest.objects.filter(convo_id=convo_id, did__any=dids, answered_at__isnull=True)
 
 

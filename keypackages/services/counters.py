@@ -2,20 +2,22 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 from django.db import connection, transaction
 
+from catbird_mls.compiled import write
 from catbird_mls.xrpc.meters import count_key_packages
 
 Event = Literal["published", "spent", "expired"]
+EVENTS = get_args(Event)
 FOLD_MAX = 500
 
 # A row for each event, not one a day that is added to: everybody who adds an account's devices would wait for it.
 COUNT = """
 INSERT INTO keypackages_dailycount (did, cipher_suite, day, published, spent, expired)
-SELECT did, suite, CURRENT_DATE, %(published)s * number, %(spent)s * number, %(expired)s * number
-  FROM unnest(%(dids)s::text[], %(suites)s::text[], %(numbers)s::int[]) AS counted (did, suite, number)
+SELECT did, suite, CURRENT_DATE, %s * number, %s * number, %s * number
+  FROM unnest(%s::text[], %s::text[], %s::int[]) AS counted (did, suite, number)
 """
 # In one statement, so that whoever adds up meanwhile sees the old rows or the new one.
 FOLD = """
@@ -42,10 +44,8 @@ def count(event: Event, packages: Iterable[tuple[str, str]]) -> None:
     if not counted:
         return
     dids, suites = zip(*counted, strict=True)
-    numbers = {"published": 0, "spent": 0, "expired": 0, event: 1}
-    with connection.cursor() as cursor:
-        given = {"dids": list(dids), "suites": list(suites), "numbers": list(counted.values())}
-        cursor.execute(COUNT, {**given, **numbers})
+    times = [int(event == one) for one in EVENTS]
+    write(COUNT, [*times, list(dids), list(suites), list(counted.values())])
 
 
 def fold_daily_counts() -> int:

@@ -3,9 +3,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
+from catbird_mls.compiled import write
 from catbird_mls.xrpc.errors import XrpcError
 from catbird_mls.xrpc.meters import count_key_packages
 from journal.services import note_refusal, noting_refusals
@@ -145,8 +146,7 @@ def spend_key_packages(*, convo_id: str, references: Sequence[bytes], by_device:
         _require_spendable(held.get(reference), reference)
     now = timezone.now()
     fresh = [package for package in held.values() if package.spent_at is None]
-    with connection.cursor() as cursor:
-        cursor.execute(SPEND, [now, convo_id, by_device, [package.pk for package in fresh]])
+    write(SPEND, [now, convo_id, by_device, [package.pk for package in fresh]])
     count("spent", [(package.did, package.cipher_suite) for package in fresh])
     return [_spent(held[reference]) for reference in references]
 

@@ -7,10 +7,10 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from catbird_mls.compiled import add_rows, compiled
+from catbird_mls.compiled import Asked, add_row, add_rows, compiled
 from catbird_mls.xrpc.meters import Retrieval, count_failed_retrieval, count_retrieval
 from keypackages.errors import WelcomeConsumed, WelcomeNotFound
-from keypackages.locks import locked_open_welcomes
+from keypackages.locks import key_packages_of, locked_open_welcomes
 from keypackages.models import UNSETTLED_STATES, Device, KeyPackage, State, Welcome, WelcomeBody
 from keypackages.selectors import welcome_state_of
 from keypackages.services.packages import SpentPackage
@@ -51,7 +51,7 @@ def send_welcomes(*, convo_id: str, epoch: int, welcomes: Sequence[WelcomeToSend
     assert transaction.get_connection().in_atomic_block
     for welcome in welcomes:
         stored = WelcomeBody(convo_id=convo_id, epoch=epoch, body=welcome.body, ratchet_tree=ratchet_tree)
-        add_rows([stored])
+        add_row(stored)
         _supersede_replaced(convo_id, welcome.packages)
         add_rows([_addressed(stored, spent) for spent in welcome.packages])
         add_rows(
@@ -60,6 +60,11 @@ def send_welcomes(*, convo_id: str, epoch: int, welcomes: Sequence[WelcomeToSend
                 for did in welcome.dids
             ]
         )
+
+
+def questions_of_newcomers(convo_id: str, dids: Sequence[str], references: Sequence[bytes]) -> list[Asked]:
+    """What letting devices in by these packages asks, to be asked together; the packages are held from then on."""
+    return [key_packages_of.of(list(references)), unsettled_of.of(convo_id, list(dids))]
 
 
 def unsettled_convos() -> list[str]:
@@ -76,7 +81,7 @@ def note_epoch(*, convo_id: str, epoch: int) -> None:
 
 def _supersede_replaced(convo_id: str, packages: Sequence[SpentPackage]) -> None:
     newly = {(package.did, package.device_id) for package in packages}
-    of_theirs = _unsettled_of(convo_id, list({did for did, _ in newly}))
+    of_theirs = unsettled_of(convo_id, sorted({did for did, _ in newly}))
     replaced = [pk for pk, did, device_id in of_theirs if (did, device_id) in newly]
     if replaced:
         open_ones = Welcome.objects.filter(pk__in=replaced, state__in=UNSETTLED_STATES)
@@ -84,7 +89,7 @@ def _supersede_replaced(convo_id: str, packages: Sequence[SpentPackage]) -> None
 
 
 @compiled
-def _unsettled_of(convo_id: str, dids: Sequence[str]) -> QuerySet[Welcome, tuple[int, str, str]]:
+def unsettled_of(convo_id: str, dids: Sequence[str]) -> QuerySet[Welcome, tuple[int, str, str]]:
     unsettled = Welcome.objects.filter(convo_id=convo_id, state__in=UNSETTLED_STATES)
     return unsettled.filter(did__any=dids).values_list("pk", "did", "device_id")
 

@@ -1,17 +1,21 @@
 """What a compiled statement gives is what the ORM gives."""
 
 from collections.abc import Sequence
+from threading import Event
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from catbird_mls.compiled import add_rows, compiled, save_fields
+from catbird_mls.compiled import add_row, add_rows, compiled, in_one_go, read_ahead, save_fields, write
+from conversations.locks import locked_convo
 from conversations.models import CONVO_ID_MAX_LENGTH, Answer, Convo, Epoch, GroupState, Member
 from keypackages.models import KeyPackage
 from tests.devices import ALICE, BOB, CAROL, Phone
+from tests.infra.processes import wait_until
+from tests.live import PATIENCE_SECONDS
 from tests.races.threads import at_once
 from tests.situations import Talk, a_convo, bring_in
 
@@ -56,6 +60,18 @@ def epochs(convo_id: str) -> QuerySet[Epoch]:
 @compiled
 def states(convo_id: str) -> QuerySet[GroupState]:
     return GroupState.objects.filter(convo_id=convo_id).defer("ratchet_tree")
+
+
+def an_answer(talk: Talk, key: str) -> Answer:
+    return Answer(convo_id=talk.id, did=ALICE, nsid="x", key=key, digest=b"", answer={})
+
+
+def write_answers(talk: Talk, *keys: str, then: Exception | None = None) -> None:
+    with in_one_go():
+        for key in keys:
+            add_rows([an_answer(talk, key)])
+        if then is not None:
+            raise then
 
 
 def values_of(row: object) -> dict[str, object]:
@@ -114,7 +130,7 @@ def test_threads_share_a_statement(talk: Talk) -> None:
     assert at_once(works) == [[did] for did in (ALICE, BOB, CAROL) * 4]
 
 
-def test_added_rows_know_their_ids_and_have_the_defaults_of_the_database(talk: Talk) -> None:
+def test_added_rows_have_the_defaults_of_the_database(talk: Talk) -> None:
     given = {"convo_id": talk.id, "did": ALICE, "nsid": "x", "digest": b"d"}
     rows = [Answer(key=key, answer={"n": [1, None]}, **given) for key in ("one", "two")]
     with CaptureQueriesContext(connection) as asked:
@@ -122,12 +138,17 @@ def test_added_rows_know_their_ids_and_have_the_defaults_of_the_database(talk: T
         add_rows([])
     assert len(asked) == 1
     kept = Answer.objects.order_by("key")
-    assert [row.pk for row in kept] == [row.pk for row in rows]
     assert [(row.key, row.answer, bytes(row.digest)) for row in kept] == [
         ("one", {"n": [1, None]}, b"d"),
         ("two", {"n": [1, None]}, b"d"),
     ]
     assert all(abs((timezone.now() - row.created_at).total_seconds()) < 60 for row in kept)
+
+
+def test_a_row_added_alone_knows_its_id(talk: Talk) -> None:
+    row = an_answer(talk, "one")
+    add_row(row)
+    assert Answer.objects.get().pk == row.pk
 
 
 def test_saved_fields_and_no_others(talk: Talk) -> None:
@@ -147,3 +168,63 @@ def test_a_second_commit_costs_no_query_more_than_the_first(talk: Talk) -> None:
             bring_in(talk, talk.founder, Phone(f"did:plc:guest{number}"))
         counts.append(len(asked))
     assert counts[0] == counts[1]
+
+
+def test_an_answer_read_ahead_is_given_once_and_to_no_other_question(talk: Talk) -> None:
+    with transaction.atomic(), read_ahead(members.of(talk.id, [BOB]), names.of(talk.id, 0)):
+        Member.objects.filter(did=BOB).update(did="did:plc:nobody")
+        assert [row.did for row in members(talk.id, [ALICE])] == [ALICE]
+        assert [row.did for row in members(talk.id, [BOB])] == [BOB]
+        assert members(talk.id, [BOB]) == []
+        with read_ahead(names.of(talk.id, 1)):
+            assert BOB in names(talk.id, 0)
+        assert BOB not in names(talk.id, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_asked_with_a_lock_is_answered_once_it_is_held(talk: Talk) -> None:
+    asking = Event()
+
+    def first() -> None:
+        with locked_convo(talk.id):
+            asking.wait(PATIENCE_SECONDS)
+            wait_until(somebody_waits_for_a_lock)
+            Member.objects.filter(did=BOB).update(is_moderator=True)
+
+    def second() -> bool:
+        asking.set()
+        with locked_convo(talk.id, members.of(talk.id, [BOB])):
+            return members(talk.id, [BOB])[0].is_moderator
+
+    assert at_once([first, second]) == [True]
+
+
+def somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+        return cursor.rowcount > 0
+
+
+def test_what_is_written_in_one_go_is_there_before_anything_else_is_asked(talk: Talk) -> None:
+    with transaction.atomic(), in_one_go():
+        add_rows([an_answer(talk, "one")])
+        write("UPDATE conversations_answer SET nsid = %s", ["y"])
+        with CaptureQueriesContext(connection) as asked:
+            assert list(Answer.objects.values_list("key", "nsid")) == [("one", "y")]
+        assert len(asked) == 3
+        with in_one_go():
+            add_rows([an_answer(talk, "two")])
+    assert Answer.objects.count() == 2
+
+
+def test_a_write_that_fails_fails_the_block_and_leaves_nothing(talk: Talk) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        write_answers(talk, "one", "one", "two")
+    assert not Answer.objects.exists()
+
+
+def test_a_block_that_fails_writes_nothing(talk: Talk) -> None:
+    with pytest.raises(RuntimeError):
+        write_answers(talk, "one", then=RuntimeError())
+    add_rows([an_answer(talk, "two")])
+    assert [answer.key for answer in Answer.objects.all()] == ["two"]
