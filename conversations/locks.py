@@ -26,6 +26,12 @@ def locked_convo(convo_id: str, *ahead: Asked) -> Iterator[Convo]:
 
 
 @compiled
+def convos_by_id(convo_id: str) -> QuerySet[Convo]:
+    """The convo without its lock."""
+    return Convo.objects.filter(pk=convo_id)
+
+
+@compiled
 def _held(convo_id: str) -> QuerySet[Convo]:
     # NO KEY: a plain FOR UPDATE would also stall every insert that merely points at this convo.
     return Convo.objects.select_for_update(no_key=True).filter(pk=convo_id)

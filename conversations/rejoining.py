@@ -1,12 +1,14 @@
 """Who may come back into a convo by itself."""
 
 import hashlib
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from catbird_mls.compiled import compiled
 from catbird_mls.xrpc.errors import RateLimitExceeded
 from conversations.errors import EpochMismatch, Unauthorized
 from conversations.models import Ban, Convo, Left, Member, RejoinAttempt, Rollout
@@ -29,9 +31,9 @@ def may_return(convo: Convo | None, did: str) -> bool:
     """The same for somebody who asks the members to be let in, which no rollout switches off."""
     if convo is None or convo.closed_at is not None:
         return False
-    if open_bans(convo.pk).filter(did=did).exists():
+    if bans_of(convo.pk, [did]):
         return False
-    places = list(Member.objects.filter(convo=convo, did=did))
+    places = places_ever(convo.pk, did)
     ends = [place.leaving_at or place.left_at for place in places]
     if None in ends:
         return True
@@ -43,6 +45,17 @@ def may_return(convo: Convo | None, did: str) -> bool:
 
 def open_bans(convo_id: str) -> QuerySet[Ban]:
     return Ban.objects.filter(convo_id=convo_id, lifted_at__isnull=True)
+
+
+@compiled
+def bans_of(convo_id: str, dids: Sequence[str]) -> QuerySet[Ban, str]:
+    """Those of these accounts that are banned."""
+    return open_bans(convo_id).filter(did__any=dids).order_by("did").values_list("did", flat=True)
+
+
+@compiled
+def places_ever(convo_id: str, did: str) -> QuerySet[Member]:
+    return Member.objects.filter(convo_id=convo_id, did=did)
 
 
 def require_can_rejoin(convo: Convo | None, did: str) -> Convo:
@@ -59,10 +72,15 @@ def require_may_return(convo: Convo | None, did: str) -> Convo:
 
 def external_commits_enabled(did: str) -> bool:
     """The same answer for an account at every percentage from its own number on."""
-    rollout = Rollout.objects.filter(name=EXTERNAL_COMMITS).first()
+    rollout = next(iter(rollouts(EXTERNAL_COMMITS)), None)
     if rollout is None:
         return _share(did) < settings.CATBIRD_EXTERNAL_COMMITS_PERCENT
     return did in rollout.internal_dids.split() or _share(did) < rollout.percent
+
+
+@compiled
+def rollouts(name: str) -> QuerySet[Rollout]:
+    return Rollout.objects.filter(name=name)
 
 
 def require_attempts_left(convo_id: str, did: str, *, way: str, limit: int) -> None:
@@ -71,9 +89,15 @@ def require_attempts_left(convo_id: str, did: str, *, way: str, limit: int) -> N
     Who lost a race has cost nobody anything, and tries again from the answer.
     """
     since = timezone.now() - ATTEMPTS_WITHIN
-    made = RejoinAttempt.objects.filter(convo_id=convo_id, did=did, way=way, made_at__gt=since)
-    if made.exclude(outcome=EpochMismatch.__name__).count() >= limit:
+    outcomes = _outcomes(convo_id, did, way, since)
+    if len(outcomes) - outcomes.count(EpochMismatch.__name__) >= limit:
         raise RateLimitExceeded("Too many attempts to come back.", retry_after=int(ATTEMPTS_WITHIN.total_seconds()))
+
+
+@compiled
+def _outcomes(convo_id: str, did: str, way: str, since: datetime) -> QuerySet[RejoinAttempt, str]:
+    made = RejoinAttempt.objects.filter(convo_id=convo_id, did=did, way=way, made_at__gt=since)
+    return made.values_list("outcome", flat=True)
 
 
 def _share(did: str) -> int:

@@ -8,6 +8,8 @@ from psycopg_pool import AsyncConnectionPool
 
 AsyncPool = AsyncConnectionPool[AsyncConnection[Any]]
 PATIENCE_SECONDS = 5.0
+# Options that Django takes for itself.
+OF_DJANGO = {"pool", "server_side_binding"}
 
 
 def new_pool() -> AsyncPool:
@@ -27,7 +29,7 @@ def new_pool() -> AsyncPool:
 def connection_parameters() -> dict[str, Any]:
     """libpq's names for what settings say of the database."""
     given = settings.DATABASES["default"]
-    options = {name: value for name, value in given["OPTIONS"].items() if name != "pool"}
+    options = {name: value for name, value in given["OPTIONS"].items() if name not in OF_DJANGO}
     named = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     where = {name: given[key] for name, key in named.items() if given.get(key)}
     return {**where, **options}

@@ -1,15 +1,13 @@
 """Accounts that are kept out of a convo, whoever would let them in."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
-from django.db.models import QuerySet
 from django.utils import timezone
 
-from catbird_mls.compiled import compiled
 from conversations.errors import InvalidCommit
 from conversations.locks import locked_convo
 from conversations.models import Ban, Convo, Mode
-from conversations.rejoining import open_bans
+from conversations.rejoining import bans_of
 from conversations.services.proposals import propose_removals
 from conversations.services.roster import put_out, settle_roles
 
@@ -44,8 +42,3 @@ def keep_ban(convo: Convo, did: str, *, by: str, reason: str) -> None:
 def require_none_banned(convo: Convo, dids: Collection[str]) -> None:
     for banned in bans_of(convo.pk, sorted(dids)) if dids else []:
         raise InvalidCommit(f"commit.adds_banned: {banned} is banned from this conversation.")
-
-
-@compiled
-def bans_of(convo_id: str, dids: Sequence[str]) -> QuerySet[Ban, str]:
-    return open_bans(convo_id).filter(did__any=dids).order_by("did").values_list("did", flat=True)

@@ -6,13 +6,14 @@ from typing import Any
 
 from django.conf import settings
 
+from catbird_mls.compiled import Asked, add_rows, in_one_go
 from catbird_mls.xrpc.errors import RateLimitExceeded, XrpcError
 from catbird_mls.xrpc.fields import wire_time
 from catbird_mls.xrpc.meters import count_external_commit
-from conversations.conflicts import overtaken
+from conversations.conflicts import overtaken, proposals_of
 from conversations.errors import InvalidCommit, Unauthorized
 from conversations.framing import CommitInfo, PublicGroup, commit_epoch, verify_external_commit
-from conversations.locks import locked_convo
+from conversations.locks import convos_by_id, locked_convo
 from conversations.models import (
     CONVO_ID_MAX_LENGTH,
     Convo,
@@ -24,20 +25,29 @@ from conversations.models import (
     Mode,
     RejoinAttempt,
 )
-from conversations.rejoining import require_attempts_left, require_can_rejoin
-from conversations.selectors import Asking, active_members, open_members
+from conversations.rejoining import (
+    EXTERNAL_COMMITS,
+    bans_of,
+    places_ever,
+    require_attempts_left,
+    require_can_rejoin,
+    rollouts,
+)
+from conversations.selectors import Asking, open_members, places_of_accounts
 from conversations.services.bundle import CommitBundle
 from conversations.services.log import (
     PROCESS_EXTERNAL_COMMIT,
+    answers_by_key,
     append_entry,
     commit_on_file,
+    commits_by_id,
     first_answer,
     handshake_id,
     keep_answer,
     record_epoch,
     request_digest,
 )
-from conversations.services.proposals import propose_removals, state_of, stored_group
+from conversations.services.proposals import propose_removals, state_of, states_of, stored_group
 from conversations.services.refusals import note
 from conversations.services.roster import (
     Newcomer,
@@ -48,7 +58,7 @@ from conversations.services.roster import (
 )
 from conversations.services.tracked import keep_state
 from keypackages.selectors import devices_of_keys
-from keypackages.services import supersede_welcomes
+from keypackages.services import questions_of_newcomers, supersede_welcomes
 
 
 def process_external_commit(*, convo_id: str, who: Asking, bundle: CommitBundle, key: str | None) -> dict[str, Any]:
@@ -63,34 +73,51 @@ def process_external_commit(*, convo_id: str, who: Asking, bundle: CommitBundle,
         require_attempts_left(convo_id, who.did, way=RejoinAttempt.EXTERNAL, limit=limit)
     except RateLimitExceeded:
         # Who was let in and asks again is no attempt.
-        convo = Convo.objects.filter(pk=convo_id).first()
+        convo = next(iter(convos_by_id(convo_id)), None)
         earlier = convo and _answered_before(convo, who, bundle, key, digest)
         if earlier:
             return earlier
         raise
     try:
-        answer = _come_back(convo_id, who, bundle, key, digest)
+        answer, mode = _come_back(convo_id, who, bundle, key, digest)
     except XrpcError as refusal:
         _note(convo_id, who, bundle, outcome=refusal.code)
         note(refusal, PROCESS_EXTERNAL_COMMIT, "external commit", convo_id=convo_id, who=who, body=bundle.commit)
         count_external_commit(refusal.code, perf_counter() - began)
         raise
-    mode = Convo.objects.values_list("mode", flat=True).get(pk=convo_id)
     count_external_commit("accepted", perf_counter() - began, mode=mode)
     return answer
 
 
-def _come_back(convo_id: str, who: Asking, bundle: CommitBundle, key: str | None, digest: bytes) -> dict[str, Any]:
-    require_can_rejoin(Convo.objects.filter(pk=convo_id).first(), who.did)
-    with locked_convo(convo_id) as convo:
+def _come_back(
+    convo_id: str, who: Asking, bundle: CommitBundle, key: str | None, digest: bytes
+) -> tuple[dict[str, Any], str]:
+    """The answer, and the convo's mode."""
+    # Nobody who may not come back makes members wait for the lock.
+    require_can_rejoin(next(iter(convos_by_id(convo_id)), None), who.did)
+    with locked_convo(convo_id, *_questions(convo_id, who, bundle, key)) as convo:
         require_can_rejoin(convo, who.did)
-        earlier = _answered_before(convo, who, bundle, key, digest)
-        if earlier is not None:
-            return earlier
-        answer = _answer(_append(convo, who, bundle))
-        _note(convo_id, who, bundle, outcome="accepted", epoch=answer["epoch"])
-        keep_answer(convo, who, nsid=PROCESS_EXTERNAL_COMMIT, key=key, digest=digest, answer=answer)
-    return answer
+        answer = _answered_before(convo, who, bundle, key, digest)
+        if answer is None:
+            with in_one_go():
+                answer = _answer(_append(convo, who, bundle))
+                _note(convo_id, who, bundle, outcome="accepted", epoch=answer["epoch"])
+                keep_answer(convo, who, nsid=PROCESS_EXTERNAL_COMMIT, key=key, digest=digest, answer=answer)
+    return answer, convo.mode
+
+
+def _questions(convo_id: str, who: Asking, bundle: CommitBundle, key: str | None) -> list[Asked]:
+    """What every external commit asks first."""
+    questions = [
+        rollouts.of(EXTERNAL_COMMITS),
+        bans_of.of(convo_id, [who.did]),
+        places_ever.of(convo_id, who.did),
+        commits_by_id.of(convo_id, handshake_id(bundle.commit)),
+        states_of.of(convo_id),
+        proposals_of.of(convo_id),
+        *questions_of_newcomers(convo_id, [who.did], []),
+    ]
+    return [*questions, answers_by_key.of(convo_id, who.did, PROCESS_EXTERNAL_COMMIT, key)] if key else questions
 
 
 def _answered_before(
@@ -139,7 +166,7 @@ def _newcomer(convo: Convo, who: Asking, info: CommitInfo) -> Newcomer:
     names_caller = (info.committer_identity or b"").partition(b"#")[0] == who.did.encode()
     if device is None or not names_caller or who.device_id not in {None, device.device_id}:
         raise Unauthorized
-    was_admin = active_members(convo.pk).filter(did=who.did, is_admin=True).exists()
+    was_admin = any(place.is_admin for place in places_of_accounts(convo.pk, [who.did]))
     leaf = info.committer if convo.mode == Mode.TRACKED else None
     return Newcomer(who.did, device.device_id, leaf, is_admin=was_admin)
 
@@ -182,7 +209,7 @@ def _write(
 
 
 def _note(convo_id: str, who: Asking, bundle: CommitBundle, *, outcome: str, epoch: int | None = None) -> None:
-    RejoinAttempt.objects.create(
+    attempt = RejoinAttempt(
         way=RejoinAttempt.EXTERNAL,
         convo_id=convo_id[:CONVO_ID_MAX_LENGTH],
         did=who.did,
@@ -192,3 +219,4 @@ def _note(convo_id: str, who: Asking, bundle: CommitBundle, *, outcome: str, epo
         size=len(bundle.commit),
         digest=hashlib.sha256(bundle.commit).digest(),
     )
+    add_rows([attempt])

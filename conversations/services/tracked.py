@@ -9,8 +9,9 @@ from conversations.errors import InvalidCommit
 from conversations.framing import CommitInfo, PublicGroup, StoredGroup, verify_commit
 from conversations.models import Convo, GroupState, Kind, Left, Member, Message, Proposal
 from conversations.nudges import prepare_doors
+from conversations.rejoining import bans_of
 from conversations.selectors import places_of_accounts, require_admin
-from conversations.services.banning import bans_of, require_none_banned
+from conversations.services.banning import require_none_banned
 from conversations.services.bundle import CommitBundle, require_claims
 from conversations.services.log import ADD_MEMBERS, REMOVE_MEMBER, append_entry, handshake_id, record_epoch
 from conversations.services.proposals import (

@@ -64,7 +64,8 @@ def send_welcomes(*, convo_id: str, epoch: int, welcomes: Sequence[WelcomeToSend
 
 def questions_of_newcomers(convo_id: str, dids: Sequence[str], references: Sequence[bytes]) -> list[Asked]:
     """What letting devices in by these packages asks, to be asked together; the packages are held from then on."""
-    return [key_packages_of.of(list(references)), unsettled_of.of(convo_id, list(dids))]
+    held = [key_packages_of.of(list(references))] if references else []
+    return [*held, unsettled_of.of(convo_id, list(dids))]
 
 
 def unsettled_convos() -> list[str]:
@@ -82,10 +83,7 @@ def note_epoch(*, convo_id: str, epoch: int) -> None:
 def _supersede_replaced(convo_id: str, packages: Sequence[SpentPackage]) -> None:
     newly = {(package.did, package.device_id) for package in packages}
     of_theirs = unsettled_of(convo_id, sorted({did for did, _ in newly}))
-    replaced = [pk for pk, did, device_id in of_theirs if (did, device_id) in newly]
-    if replaced:
-        open_ones = Welcome.objects.filter(pk__in=replaced, state__in=UNSETTLED_STATES)
-        open_ones.update(state=State.SUPERSEDED, ended_at=timezone.now(), reason="replaced")
+    _supersede([pk for pk, did, device_id in of_theirs if (did, device_id) in newly], reason="replaced")
 
 
 @compiled
@@ -158,10 +156,14 @@ def reject_welcome(*, convo_id: str, did: str, device_id: str | None, reason: st
 
 def supersede_welcomes(*, convo_id: str, did: str, device_id: str | None, reason: str) -> None:
     """No Welcome of this device is of use any longer: it was replaced, or the device is out or in another way."""
-    open_ones = Welcome.objects.filter(convo_id=convo_id, did=did, state__in=UNSETTLED_STATES)
-    if device_id is not None:
-        open_ones = open_ones.filter(device_id=device_id)
-    open_ones.update(state=State.SUPERSEDED, ended_at=timezone.now(), reason=reason)
+    mine = unsettled_of(convo_id, [did])
+    _supersede([pk for pk, _, device in mine if device_id in {None, device}], reason=reason)
+
+
+def _supersede(ids: Sequence[int], *, reason: str) -> None:
+    if ids:
+        open_ones = Welcome.objects.filter(pk__in=ids, state__in=UNSETTLED_STATES)
+        open_ones.update(state=State.SUPERSEDED, ended_at=timezone.now(), reason=reason)
 
 
 def _addressed(stored: WelcomeBody, spent: SpentPackage) -> Welcome:

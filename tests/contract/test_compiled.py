@@ -201,7 +201,7 @@ def test_what_is_asked_with_a_lock_is_answered_once_it_is_held(talk: Talk) -> No
 
 def somebody_waits_for_a_lock() -> bool:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+        cursor.execute("SELECT FROM pg_locks WHERE NOT granted")
         return cursor.rowcount > 0
 
 
