@@ -1,15 +1,20 @@
-"""addMembers over the wire: commits that are verified, packages that are spent, Welcomes that wait."""
+"""Commits over the wire: verified, with packages that are spent and Welcomes that wait, and from outside."""
+
+from uuid import uuid4
 
 from bench.asking import call
 from bench.comparing import measured, speeds
 from bench.ledger import require_sound
-from bench.load import Plan, Request
+from bench.load import Plan, Request, load
 from bench.rows import Figure, row
 from bench.stack import stack
 from conversations.models import Convo
+from conversations.selectors import Asking
+from conversations.services import read_group_info
 from keypackages.models import Welcome
 from keypackages.services import register_device
 from tests.devices import Phone
+from tests.races.storms import losing_state
 from tests.situations import Talk, a_convo
 from tests.wiring import b64
 
@@ -18,6 +23,7 @@ NEWCOMERS, PACKAGES = 48, 24
 # From one convo to the next so far along in the newcomers, so that callers seldom add the same account at once.
 STRIDE = 7
 ADDS_A_SECOND = 250.0
+RETURNS, RETURN_P99_MS = 100, 500.0
 # All is prepared, and each caller goes through its part once, however long that takes.
 AS_LONG_AS_IT_TAKES = 600.0
 
@@ -72,5 +78,36 @@ def add_members() -> list[Figure]:
         *speeds(outcome, least=ADDS_A_SECOND),
         Figure("database commits a call", cost.commits / outcome.answered, ""),
         Figure("write-ahead log a call", cost.wal_bytes / outcome.answered, "bytes"),
+        *cost.figures(outcome),
+    ]
+
+
+def returning(host: Phone) -> tuple[Talk, Request]:
+    """A device that has lost its state, and the commit by which it comes back into its convo."""
+    phone = Phone(f"did:plc:{uuid4().hex[:24]}")
+    talk = a_convo(host, phone)
+    losing_state(talk, phone)
+    door = read_group_info(convo_id=talk.id, who=Asking(phone.did, phone.device_id))
+    _, made = phone.client.join_external(door.group_info, door.ratchet_tree)
+    commit, info = b64(made.commit), b64(made.group_info)
+    return talk, call("processExternalCommit", phone.did, convoId=talk.id, externalCommit=commit, groupInfo=info)
+
+
+@row("external-100-convos")
+def external_100_convos() -> list[Figure]:
+    """100 devices come back at once, each by a connection of its own into its own convo"""
+    host = Phone(f"did:plc:{uuid4().hex[:24]}")
+    early, crowd = ([returning(host) for _ in range(RETURNS)] for _ in range(2))
+    with stack() as running:
+        # Whoever came before has had connections opened and modules loaded.
+        load(Plan(running.port, [[request] for _, request in early], AS_LONG_AS_IT_TAKES, warm_seconds=0.0, once=True))
+        plan = Plan(running.port, [[request] for _, request in crowd], AS_LONG_AS_IT_TAKES, warm_seconds=0.0, once=True)
+        outcome, cost = measured(running, plan)
+        ids = [talk.id for talk, _ in crowd]
+        require_sound(running.data, ids, entries=2 * RETURNS)
+    assert set(Convo.objects.filter(pk__in=ids).values_list("epoch", flat=True)) == {2}
+    return [
+        Figure("succeeded", outcome.answered, "", at_least=RETURNS),
+        *speeds(outcome, p99_at_most=RETURN_P99_MS),
         *cost.figures(outcome),
     ]
