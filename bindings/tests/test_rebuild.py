@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import craft
 import pytest
-from openmls.client import Client, Group
+from openmls.client import Client, Group, Signer
 from openmls.delivery import Limits, Policy, PublicGroup
 from service import Service, agree, let_in, start, three
 
@@ -32,6 +32,25 @@ def test_every_shape_of_tree_is_rebuilt_exactly() -> None:
     step(service, alice, groups, add=[Client(b"last %d" % number).key_packages(1)[0] for number in range(9)])
     step(service, groups[1], groups, remove=[3], add=Client(b"swap").key_packages(1))
     agree(service, *(group for group in groups if group.active))
+
+
+def test_members_may_say_different_things_of_themselves() -> None:
+    service, _, alice = start()
+    own_id = craft.u16(1) + craft.vector(craft.vector(b"an application's id"))
+    unknown = craft.u16(0xF100) + craft.vector(b"anything")
+    said: list[dict[str, object]] = [
+        {"extensions": own_id},
+        {"extensions": own_id + unknown, "extension_types": (craft.SELF_REMOVE, 0xF100)},
+        {"versions": (1, 2), "suites": (2, 1, 0x0A0A, 0xF000)},
+        {"extension_types": (0x0A0A, 3, 0xF000), "proposals": (craft.SELF_REMOVE, 0x1A1A, 0xF000)},
+        {"credentials": (2, 1, 0x2A2A, 0xF000)},
+        {},
+        {},
+    ]
+    packages = [craft.key_package(Signer.generate(), b"%d" % number, **more) for number, more in enumerate(said)]
+    step(service, alice, [], add=packages)
+    step(service, alice, [], remove=[6])
+    agree(service, alice)
 
 
 def test_a_rebuilt_group_processes_like_the_merged_one() -> None:
@@ -122,6 +141,8 @@ def test_what_does_not_belong_together_is_noticed(refused: Callable[..., str]) -
     flipped[-1] ^= 1
     assert refused(PublicGroup.rebuild, **stored | {"ratchet_tree": bytes(flipped)}, verify=True).startswith("state.")
     assert refused(PublicGroup.rebuild, **stored | {"ratchet_tree": b"\0"}) == "tree.invalid"
+    blank_at_the_end = craft.vector(stored["ratchet_tree"][2:] + b"\0")
+    assert refused(PublicGroup.rebuild, **stored | {"ratchet_tree": blank_at_the_end}) == "tree.invalid"
     assert refused(PublicGroup.rebuild, **stored | {"ratchet_tree": b""}) == "decode.truncated"
     assert refused(PublicGroup.rebuild, **stored | {"group_context": b""}) == "decode.truncated"
 

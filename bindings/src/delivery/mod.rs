@@ -2,6 +2,7 @@
 mod commit;
 mod external_signer;
 pub mod group_info;
+mod hash_once;
 pub mod key_package;
 pub mod limits;
 pub mod peek;
@@ -9,6 +10,7 @@ pub mod proposal;
 mod public_group;
 pub mod reader;
 pub mod store;
+mod stored_tree;
 mod tracked;
 pub mod tree;
 pub mod welcome;

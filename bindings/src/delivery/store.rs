@@ -16,7 +16,7 @@ pub fn storage_refusal(_: postcard::Error) -> Refusal {
 /// Cheap to clone. `tree` is what `TreeSync` serializes to, as it was when the store was made.
 #[derive(Clone, Default, PartialEq)]
 pub struct Values {
-    pub tree: Option<Arc<[u8]>>,
+    pub tree: Option<Arc<Vec<u8>>>,
     pub context: Vec<u8>,
     pub interim_transcript_hash: Vec<u8>,
     pub confirmation_tag: Vec<u8>,
@@ -39,6 +39,10 @@ impl Store {
 
 pub fn encode<T: Serialize>(value: &T) -> Stored<Vec<u8>> {
     postcard::to_allocvec(value)
+}
+
+pub fn encode_into<T: Serialize>(out: &mut Vec<u8>, value: &T) -> Stored<()> {
+    postcard::to_io(value, out).map(|_| ())
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Stored<Option<T>> {

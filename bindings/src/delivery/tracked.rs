@@ -5,7 +5,6 @@ use openmls::prelude::{
     ConfirmationTag, ContentType, GroupContext, GroupId, MlsMessageBodyIn, MlsMessageIn, OpenMlsCrypto, ProposalStore,
     PublicGroup, PublicMessageIn, RatchetTreeIn,
 };
-use serde::Serialize;
 
 use crate::delivery::group_info;
 use crate::delivery::limits::{Limits, Policy};
@@ -13,6 +12,7 @@ use crate::delivery::peek::{wire_format, WireFormat};
 use crate::delivery::proposal::ProposalInfo;
 use crate::delivery::reader::{write_vector, Reader};
 use crate::delivery::store::{encode, storage_refusal, Store, Values};
+use crate::delivery::stored_tree::stored_tree;
 use crate::delivery::tree::{self, Node};
 use crate::error::{refusal, refuse, Code, Outcome};
 use crate::openmls_error::{creation, decoding, encoding, library};
@@ -108,8 +108,7 @@ impl Tracked {
     }
 
     pub fn ratchet_tree(&self) -> Outcome<Vec<u8>> {
-        let tree = self.group.export_ratchet_tree();
-        tree.tls_serialize_detached().map_err(encoding)
+        tree::encode(self.group.treesync())
     }
 
     pub fn group_context(&self) -> Outcome<Vec<u8>> {
@@ -139,7 +138,7 @@ pub fn public_message(message: &[u8], content: ContentType, limits: &Limits) -> 
 
 /// The values OpenMLS would have stored for a group of these parts.
 fn values(parts: &Parts, verify: bool, limits: &Limits) -> Outcome<Values> {
-    tree::require_size(parts.ratchet_tree, limits)?;
+    let nodes = tree::nodes(parts.ratchet_tree, limits)?;
     limits.require_message_size(parts.group_context)?;
     limits.require_message_size(parts.confirmation_tag)?;
     let context = GroupContext::tls_deserialize_exact(parts.group_context).map_err(decoding("GroupContext"))?;
@@ -153,8 +152,12 @@ fn values(parts: &Parts, verify: bool, limits: &Limits) -> Outcome<Values> {
         .hash(context.ciphersuite().hash_algorithm(), &transcript)
         .map_err(library)?;
     let tag = ConfirmationTag::tls_deserialize_exact(tag.as_slice()).map_err(decoding("confirmation tag"))?;
+    let tree = stored_tree(&nodes, context.tree_hash())?;
+    if verify {
+        require_valid(&nodes, parts.ratchet_tree, &context)?;
+    }
     Ok(Values {
-        tree: Some(stored_tree(parts.ratchet_tree, &context, verify)?.into()),
+        tree: Some(tree.into()),
         context: encode(&context).map_err(storage_refusal)?,
         interim_transcript_hash: encode(&InterimTranscriptHash(interim)).map_err(storage_refusal)?,
         confirmation_tag: encode(&tag).map_err(storage_refusal)?,
@@ -162,70 +165,13 @@ fn values(parts: &Parts, verify: bool, limits: &Limits) -> Outcome<Values> {
     })
 }
 
-fn stored_tree(encoded: &[u8], context: &GroupContext, verify: bool) -> Outcome<Vec<u8>> {
-    let nodes = tree::nodes(encoded)?;
-    if nodes.is_empty() {
-        return refuse(Code::TreeInvalid, "a tree without nodes");
-    }
+fn require_valid(nodes: &[Node], encoded: &[u8], context: &GroupContext) -> Outcome<()> {
     let decoded = RatchetTreeIn::tls_deserialize_exact(encoded).map_err(decoding("ratchet tree"))?;
-    if !verify {
-        return mirror(&nodes, decoded.leaves(), decoded.parents(), context.tree_hash());
-    }
-    if tree::hash(&nodes, context.ciphersuite().hash_algorithm())? != context.tree_hash() {
+    if tree::hash(nodes, context.ciphersuite().hash_algorithm())? != context.tree_hash() {
         return refuse(Code::StateInconsistent, "the tree is not the one of the GroupContext");
     }
-    let verified = decoded
+    decoded
         .into_verified(context.ciphersuite(), crypto(), context.group_id())
-        .map_err(|error| refusal(Code::TreeInvalid, error.to_string()))?;
-    mirror(&nodes, verified.leaves(), verified.parents(), context.tree_hash())
-}
-
-// What `TreeSync` serializes to. OpenMLS offers no constructor that leaves lifetimes alone, and a group must outlive
-// the lifetimes of its leaves.
-#[derive(Serialize)]
-struct TreeMirror<'a, L, P> {
-    tree: NodesMirror<L, P>,
-    tree_hash: &'a [u8],
-}
-
-#[derive(Serialize)]
-struct NodesMirror<L, P> {
-    leaf_nodes: Vec<Slot<L>>,
-    parent_nodes: Vec<Slot<P>>,
-    default_leaf: Slot<L>,
-    default_parent: Slot<P>,
-}
-
-#[derive(Serialize)]
-struct Slot<T> {
-    node: Option<T>,
-}
-
-fn mirror<L: Serialize, P: Serialize>(
-    nodes: &[Node],
-    mut leaves: impl Iterator<Item = L>,
-    mut parents: impl Iterator<Item = P>,
-    tree_hash: &[u8],
-) -> Outcome<Vec<u8>> {
-    let width = nodes.len().div_ceil(2).next_power_of_two();
-    let mut leaf_nodes = Vec::with_capacity(width);
-    let mut parent_nodes = Vec::with_capacity(width);
-    for (place, node) in nodes.iter().enumerate() {
-        match (place % 2, node) {
-            (0, Node::Blank) => leaf_nodes.push(Slot { node: None }),
-            (0, Node::Leaf(_)) => leaf_nodes.push(Slot { node: leaves.next() }),
-            (1, Node::Blank) => parent_nodes.push(Slot { node: None }),
-            (1, Node::Parent(_)) => parent_nodes.push(Slot { node: parents.next() }),
-            _ => return tree::misplaced(),
-        }
-    }
-    leaf_nodes.resize_with(width, || Slot { node: None });
-    parent_nodes.resize_with(width - 1, || Slot { node: None });
-    let tree = NodesMirror {
-        leaf_nodes,
-        parent_nodes,
-        default_leaf: Slot { node: None },
-        default_parent: Slot { node: None },
-    };
-    encode(&TreeMirror { tree, tree_hash }).map_err(storage_refusal)
+        .map(|_| ())
+        .map_err(|error| refusal(Code::TreeInvalid, error.to_string()))
 }

@@ -1,11 +1,15 @@
-//! What can be said of an encoded ratchet tree (RFC 9420 section 12.4.3.3) before OpenMLS builds it.
+//! The encoded ratchet tree (RFC 9420 section 12.4.3.3): what can be said of it before OpenMLS builds it; its writing.
 use openmls::prelude::{HashType, OpenMlsCrypto};
+use openmls::treesync::TreeSync;
 
 use crate::delivery::limits::Limits;
 use crate::delivery::reader::{write_vector, Reader};
 use crate::error::{refuse, Code, Outcome};
-use crate::openmls_error::library;
+use crate::openmls_error::{encoding, library};
 use crate::suite::crypto;
+
+const LEAF: u8 = 1;
+const PARENT: u8 = 2;
 
 pub enum Node<'a> {
     Blank,
@@ -19,6 +23,17 @@ pub enum Node<'a> {
 ///
 /// The bound is absolute: a group that shrank keeps a wide tree as long as its rightmost member stays.
 pub fn require_size(tree: &[u8], limits: &Limits) -> Outcome<()> {
+    walk_counting(tree, limits, |_| {})
+}
+
+/// The nodes of a tree that is not too large, in array order.
+pub fn nodes<'a>(tree: &'a [u8], limits: &Limits) -> Outcome<Vec<Node<'a>>> {
+    let mut nodes = Vec::new();
+    walk_counting(tree, limits, |node| nodes.push(node))?;
+    Ok(nodes)
+}
+
+fn walk_counting<'a>(tree: &'a [u8], limits: &Limits, mut visit: impl FnMut(Node<'a>)) -> Outcome<()> {
     if tree.len() > limits.max_tree_bytes {
         return refuse(Code::TreeSize, format!("a tree of {} bytes", tree.len()));
     }
@@ -30,21 +45,13 @@ pub fn require_size(tree: &[u8], limits: &Limits) -> Outcome<()> {
         if nodes > most {
             return refuse(Code::TreeNodes, format!("more than {most} nodes"));
         }
+        visit(node);
         Ok(())
     })?;
     if leaves > limits.max_members {
         return refuse(Code::Members, format!("{leaves} members"));
     }
     Ok(())
-}
-
-pub fn nodes(tree: &[u8]) -> Outcome<Vec<Node<'_>>> {
-    let mut nodes = Vec::new();
-    walk(tree, |node| {
-        nodes.push(node);
-        Ok(())
-    })?;
-    Ok(nodes)
 }
 
 fn walk<'a>(tree: &'a [u8], mut visit: impl FnMut(Node<'a>) -> Outcome<()>) -> Outcome<()> {
@@ -66,13 +73,13 @@ fn node<'a>(reader: &mut Reader<'a>) -> Outcome<Node<'a>> {
     let kind = reader.u8()?;
     let start = reader.clone();
     match kind {
-        1 => skip_leaf(reader).map(|()| Node::Leaf(reader.since(&start))),
-        2 => skip_vectors(reader, 3).map(|()| Node::Parent(reader.since(&start))),
+        LEAF => skip_leaf(reader).map(|()| Node::Leaf(reader.since(&start))),
+        PARENT => skip_vectors(reader, 3).map(|()| Node::Parent(reader.since(&start))),
         _ => refuse(Code::Malformed, "a node type"),
     }
 }
 
-fn skip_vectors(reader: &mut Reader, count: usize) -> Outcome<()> {
+pub fn skip_vectors(reader: &mut Reader, count: usize) -> Outcome<()> {
     (0..count).try_for_each(|_| reader.vector().map(|_| ()))
 }
 
@@ -80,13 +87,46 @@ fn skip_leaf(reader: &mut Reader) -> Outcome<()> {
     skip_vectors(reader, 2)?; // encryption key, signature key
     reader.u16()?; // credential type
     skip_vectors(reader, 1 + 5)?; // credential, capabilities
-    match reader.u8()? {
-        1 => reader.take(16).map(|_| ())?, // key package: lifetime
-        2 => {}                            // update
-        3 => skip_vectors(reader, 1)?,     // commit: parent hash
-        _ => return refuse(Code::Malformed, "a leaf node source"),
-    }
+    skip_source(reader)?;
     skip_vectors(reader, 2) // extensions, signature
+}
+
+pub fn skip_source(reader: &mut Reader) -> Outcome<()> {
+    match reader.u8()? {
+        1 => reader.take(16).map(|_| ()), // key package: lifetime
+        2 => Ok(()),                      // update
+        3 => skip_vectors(reader, 1),     // commit: parent hash
+        _ => refuse(Code::Malformed, "a leaf node source"),
+    }
+}
+
+/// The tree as RFC 9420 encodes it. OpenMLS' own export copies every node first.
+pub fn encode(tree: &TreeSync) -> Outcome<Vec<u8>> {
+    let leaves = tree.leaves();
+    let width = leaves.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+    let mut parents = tree.full_parents().peekable();
+    let mut nodes = Vec::new();
+    for (place, leaf) in leaves[..width].iter().enumerate() {
+        if place > 0 {
+            // The parent between two leaves has the index of the left one.
+            let parent = parents.next_if(|(index, _)| index.u32() as usize == place - 1);
+            write_node(&mut nodes, PARENT, parent.map(|(_, node)| node))?;
+        }
+        write_node(&mut nodes, LEAF, *leaf)?;
+    }
+    let mut encoded = Vec::with_capacity(nodes.len() + 4);
+    write_vector(&mut encoded, &nodes);
+    Ok(encoded)
+}
+
+fn write_node(out: &mut Vec<u8>, kind: u8, node: Option<&impl tls_codec::Serialize>) -> Outcome<()> {
+    let Some(node) = node else {
+        out.push(0);
+        return Ok(());
+    };
+    out.extend_from_slice(&[1, kind]);
+    node.tls_serialize(out).map_err(encoding)?;
+    Ok(())
 }
 
 /// The tree hash (RFC 9420 section 7.8) of nodes in array order.

@@ -10,13 +10,13 @@ use openmls::prelude::{
 };
 
 use crate::delivery::group_info;
+use crate::delivery::hash_once::HashOnce;
 use crate::delivery::limits::{Limits, Policy};
 use crate::delivery::proposal::require_allowed;
 use crate::delivery::tracked::{public_message, tag_bytes, Tracked};
 use crate::delivery::welcome;
 use crate::error::{refusal, refuse, Code, Outcome};
 use crate::openmls_error::{encoding, library, processing};
-use crate::suite::crypto;
 use changes::Changes;
 pub use info::{AddedMember, CommitInfo, RemovedMember, UpdatedMember};
 use tls_codec::Serialize as _;
@@ -44,9 +44,10 @@ impl Tracked {
     pub fn stage<'a>(&self, bundle: &Bundle<'a>, limits: &Limits, policy: &Policy) -> Outcome<Staged<'a>> {
         let public = public_message(bundle.commit, ContentType::Commit, limits)?;
         let confirmation_tag = require_acceptable_frame(&public, policy)?;
+        let crypto = HashOnce::new(self.group.treesync().full_leaves().count());
         let processed = self
             .group
-            .process_message(crypto(), ProtocolMessage::from(public))
+            .process_message(&crypto, ProtocolMessage::from(public))
             .map_err(processing)?;
         let authenticated_data = processed.aad().to_vec();
         let (commit, committer, external) = self.staged_commit(processed)?;
