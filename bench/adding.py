@@ -7,7 +7,7 @@ from bench.comparing import measured, speeds
 from bench.ledger import require_sound
 from bench.load import Plan, Request, load
 from bench.rows import Figure, row
-from bench.stack import stack
+from bench.stack import Stack, stack
 from conversations.models import Convo
 from conversations.selectors import Asking
 from conversations.services import read_group_info
@@ -18,8 +18,10 @@ from tests.races.storms import losing_state
 from tests.situations import Talk, a_convo
 from tests.wiring import b64
 
-CONVOS, ADDS, CALLERS = 96, 12, 16
-NEWCOMERS, PACKAGES = 48, 24
+CONVOS, ADDS, CALLERS = 96, 20, 16
+# So many of each convo's go before, so that connections are open, and modules and plans at hand.
+EARLY = 4
+NEWCOMERS, PACKAGES = 48, 40
 # From one convo to the next so far along in the newcomers, so that callers seldom add the same account at once.
 STRIDE = 7
 ADDS_A_SECOND = 250.0
@@ -56,20 +58,24 @@ def script(talk: Talk, guests: list[tuple[str, list[bytes]]]) -> list[Request]:
     return requests
 
 
+def at_one_go(running: Stack, scripts: list[list[Request]]) -> Plan:
+    """Each caller has convos of its own, and takes one request of each in turn."""
+    parts = [[one for step in zip(*scripts[n::CALLERS], strict=True) for one in step] for n in range(CALLERS)]
+    return Plan(running.port, parts, AS_LONG_AS_IT_TAKES, warm_seconds=0.0, once=True)
+
+
 @row("add-members")
 def add_members() -> list[Figure]:
-    """addMembers by 16 callers: 12 verified commits, each with a Welcome, into each of 96 convos"""
+    """addMembers by 16 callers: 16 verified commits, each with a Welcome, into each of 96 convos"""
     guests = newcomers()
     talks = [a_convo(Phone(f"did:plc:host{number}")) for number in range(CONVOS)]
     scripts = []
     for number, talk in enumerate(talks):
         chosen = [guests[(number * STRIDE + place) % NEWCOMERS] for place in range(ADDS)]
         scripts.append(script(talk, chosen))
-    # Each caller has convos of its own, and takes one commit of each in turn.
-    parts = [[one for step in zip(*scripts[n::CALLERS], strict=True) for one in step] for n in range(CALLERS)]
     with stack() as running:
-        plan = Plan(running.port, parts, AS_LONG_AS_IT_TAKES, warm_seconds=0.0, once=True)
-        outcome, cost = measured(running, plan)
+        load(at_one_go(running, [script[:EARLY] for script in scripts]))
+        outcome, cost = measured(running, at_one_go(running, [script[EARLY:] for script in scripts]))
         require_sound(running.data, [talk.id for talk in talks], entries=CONVOS * ADDS)
     ids = [talk.id for talk in talks]
     assert set(Convo.objects.filter(pk__in=ids).values_list("epoch", flat=True)) == {ADDS}

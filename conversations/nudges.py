@@ -6,6 +6,8 @@ from conversations import doors
 from delivery.services import nudge_later
 
 DOORS = "doors"
+# Until it is prepared, a door is read from the database, and of several epochs in a second only the last is looked at.
+DOORS_SPACING_SECONDS = 1.0
 
 
 @shared_task(name="conversations.tasks.regenerate_group_infos")
@@ -15,7 +17,7 @@ def regenerate_group_infos() -> None:
 
 def prepare_doors() -> None:
     """Have a worker prepare the ways in that have changed, once the transaction has ended well."""
-    nudge_later(DOORS, _begin)
+    nudge_later(DOORS, _begin, spacing=DOORS_SPACING_SECONDS)
 
 
 def _begin(_: str) -> None:

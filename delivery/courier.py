@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 import redis
 from kombu.exceptions import OperationalError
@@ -35,6 +36,12 @@ LAST_WORDS_SECONDS = 1.0
 Nudge = Callable[[str], object]
 
 
+class _Due(NamedTuple):
+    at: float
+    spacing: float
+    send: Nudge
+
+
 class Courier:
     """Safe under threads, and after a fork begins anew."""
 
@@ -45,8 +52,8 @@ class Courier:
         self._changed = threading.Condition()
         self._bells: dict[str, int] = {}
         self._hints: deque[tuple[float, bytes]] = deque(maxlen=HINTS_MAX)
-        self._nudges: dict[str, tuple[float, Nudge]] = {}
-        self._nudged: dict[str, float] = {}
+        self._nudges: dict[str, _Due] = {}
+        self._rests_until: dict[str, float] = {}
         self._down_until = 0.0
         self._busy = False
         self._bus: redis.Redis | None = None
@@ -65,12 +72,14 @@ class Courier:
             self._hints.append((time.monotonic(), hint))
             self._wake()
 
-    def nudge(self, key: str, send: Nudge) -> None:
-        """Have ``send`` called once with the key, soon, however often it is asked for meanwhile."""
+    def nudge(self, key: str, send: Nudge, *, spacing: float = NUDGE_SPACING_SECONDS) -> None:
+        """Have ``send`` called once with the key, soon, however often it is asked for meanwhile.
+
+        So many seconds pass before it is called again.
+        """
         with self._changed:
             if len(self._nudges) < KEYS_MAX:
-                due = self._nudged.get(key, 0.0) + NUDGE_SPACING_SECONDS
-                self._nudges.setdefault(key, (due, send))
+                self._nudges.setdefault(key, _Due(self._rests_until.get(key, 0.0), spacing, send))
             self._wake()
 
     def settle(self, seconds: float = LAST_WORDS_SECONDS) -> bool:
@@ -108,7 +117,7 @@ class Courier:
         now = time.monotonic()
         if not (self._bells or self._hints or self._nudges):
             return None
-        first = 0.0 if self._bells or self._hints else min(due for due, _ in self._nudges.values())
+        first = 0.0 if self._bells or self._hints else min(one.at for one in self._nudges.values())
         return max(first, self._down_until) - now
 
     def _fresh_hints(self) -> list[bytes]:
@@ -117,20 +126,20 @@ class Courier:
         self._hints.clear()
         return hints
 
-    def _due_nudges(self) -> dict[str, tuple[float, Nudge]]:
+    def _due_nudges(self) -> "dict[str, _Due]":
         now = time.monotonic()
-        due = {key: one for key, one in self._nudges.items() if one[0] <= now}
+        due = {key: one for key, one in self._nudges.items() if one.at <= now}
         self._nudges = {key: one for key, one in self._nudges.items() if key not in due}
-        since = now - NUDGE_SPACING_SECONDS
-        self._nudged = {key: at for key, at in self._nudged.items() if at > since} | dict.fromkeys(due, now)
+        self._rests_until = {key: until for key, until in self._rests_until.items() if until > now}
+        self._rests_until |= {key: now + one.spacing for key, one in due.items()}
         return due
 
-    def _leave(self, bells: dict[str, int], hints: list[bytes], nudges: dict[str, tuple[float, Nudge]]) -> bool:
+    def _leave(self, bells: dict[str, int], hints: list[bytes], nudges: "dict[str, _Due]") -> bool:
         """Bells first, because they are quick, and show whether the bus is there at all."""
         try:
             self._publish(bells, hints)
-            for key, (_, send) in nudges.items():
-                send(key)
+            for key, one in nudges.items():
+                one.send(key)
         except (redis.RedisError, OperationalError, OSError) as error:
             if not self._down_until:
                 logger.warning("bus down cause=%s", type(error).__name__)
@@ -151,7 +160,7 @@ class Courier:
                 pipe.publish(HINTS, hint)
             pipe.execute()
 
-    def _keep(self, bells: dict[str, int], nudges: dict[str, tuple[float, Nudge]]) -> None:
+    def _keep(self, bells: dict[str, int], nudges: "dict[str, _Due]") -> None:
         """For when the bus is back. What is rung or nudged twice does no harm."""
         self._bells = bells | self._bells if len(self._bells) < KEYS_MAX else self._bells
         self._nudges = nudges | self._nudges if len(self._nudges) < KEYS_MAX else self._nudges

@@ -11,7 +11,7 @@ from django.utils import timezone
 from catbird_mls.compiled import add_rows
 from catbird_mls.xrpc.errors import InvalidRequest
 from delivery import hub, nudges
-from delivery.courier import courier
+from delivery.courier import NUDGE_SPACING_SECONDS, courier
 from delivery.hub import Hint
 from delivery.marks import acknowledge, mark_read
 from delivery.models import Dispatch, Mailbox, Nudge, Platform, PushToken
@@ -89,9 +89,9 @@ def ring_again(convo_id: str) -> None:
     transaction.on_commit(lambda: hub.ring(convo_id, 0), robust=True)
 
 
-def nudge_later(key: str, send: Callable[[str], object]) -> None:
+def nudge_later(key: str, send: Callable[[str], object], *, spacing: float = NUDGE_SPACING_SECONDS) -> None:
     """Have ``send`` called with the key by the courier, once the transaction has ended well; it holds nobody up."""
-    transaction.on_commit(lambda: courier.nudge(key, send), robust=True)
+    transaction.on_commit(lambda: courier.nudge(key, send, spacing=spacing), robust=True)
 
 
 def carry_hint(hint: Hint) -> None:

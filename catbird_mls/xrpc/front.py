@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from io import BytesIO
 from time import perf_counter
 from typing import Any, ParamSpec, TypeVar
@@ -20,7 +20,7 @@ import orjson
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.db import close_old_connections
-from django.urls import resolve
+from django.urls import ResolverMatch, resolve
 
 from catbird_mls.xrpc.auth import Caller, authenticate_soon
 from catbird_mls.xrpc.body import read_object
@@ -147,7 +147,7 @@ async def _opened(open_desk: Callable[[], Awaitable[Any]]) -> Any:
 
 
 def _view_reply(scope: Scope, body: bytes, admitted: tuple[Caller, LimitState] | None = None) -> Reply:
-    match = resolve(scope["path"])
+    match = _resolved(scope["path"])
     request = ASGIRequest(dict(scope), BytesIO(body))
     if admitted is not None:
         vars(request)["admitted"] = admitted
@@ -159,6 +159,12 @@ def _view_reply(scope: Scope, body: bytes, admitted: tuple[Caller, LimitState] |
     skipped = {"content-length", "content-type"}
     headers = {name: value for name, value in response.items() if name.lower() not in skipped}
     return Reply(response.status_code, response.content, headers)
+
+
+@lru_cache(maxsize=256)
+def _resolved(path: str) -> ResolverMatch:
+    """Django looks through all patterns each time."""
+    return resolve(path)
 
 
 def _validated(method: type[Endpoint], data: Mapping[str, Any]) -> dict[str, Any]:

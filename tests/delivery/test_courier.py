@@ -21,6 +21,7 @@ from delivery.hub import Hint, announce, ring
 from delivery.models import Dispatch, Envelope
 from tests.delivery.streaming import send
 from tests.devices import ALICE, BOB, Phone
+from tests.infra.processes import wait_until
 from tests.situations import a_convo
 
 PATIENCE_SECONDS = 30
@@ -71,6 +72,16 @@ def test_rings_of_a_key_that_wait_are_one_and_the_last_place_counts(
         courier.ring("any", 5)
     assert next_of(heard, b"merged") == b"merged 9"
     assert next_of(heard, b"any") == b"any 0"
+
+
+def test_a_nudge_rests_for_as_long_as_it_is_told(courier: Courier) -> None:
+    sent: list[str] = []
+    for _ in range(3):
+        courier.nudge("seldom", sent.append, spacing=PATIENCE_SECONDS)
+        courier.nudge("often", sent.append, spacing=0.0)
+        wait_until(lambda: sent.count("often") > 0)
+        sent.remove("often")
+    assert sent == ["seldom"]
 
 
 def test_nudges_of_a_convo_are_one_while_it_waits(courier: Courier) -> None:
