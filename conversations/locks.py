@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from django.db import transaction
 from django.db.models import QuerySet
 
-from catbird_mls.compiled import Asked, compiled, read_ahead
+from catbird_mls.compiled import compiled
+from catbird_mls.trips import Asked, read_ahead
 from catbird_mls.xrpc.errors import NotMember
 from conversations.models import Convo
 

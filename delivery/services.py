@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from catbird_mls.compiled import add_rows
+from catbird_mls.rows import add_rows
 from catbird_mls.xrpc.errors import InvalidRequest
 from delivery import hub, nudges
 from delivery.courier import NUDGE_SPACING_SECONDS, courier

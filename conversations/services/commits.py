@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from catbird_mls.compiled import Asked
+from catbird_mls.trips import Asked
 from catbird_mls.xrpc.errors import NotMember
 from conversations.conflicts import overtaken, proposals_of
 from conversations.errors import CannotRemoveSelf, InvalidCommit

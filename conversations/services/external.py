@@ -6,7 +6,8 @@ from typing import Any
 
 from django.conf import settings
 
-from catbird_mls.compiled import Asked, add_rows, in_one_go
+from catbird_mls.rows import add_rows
+from catbird_mls.trips import Asked, in_one_go
 from catbird_mls.xrpc.errors import RateLimitExceeded, XrpcError
 from catbird_mls.xrpc.fields import wire_time
 from catbird_mls.xrpc.meters import count_external_commit

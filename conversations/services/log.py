@@ -9,7 +9,8 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from catbird_mls.compiled import add_rows, compiled, save_fields
+from catbird_mls.compiled import compiled
+from catbird_mls.rows import add_rows, save_fields
 from conversations.errors import IdempotencyConflict
 from conversations.models import Answer, Convo, Epoch, Kind, Message
 from conversations.selectors import Asking

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from catbird_mls.compiled import add_rows, compiled
+from catbird_mls.compiled import compiled
+from catbird_mls.rows import add_rows
 from conversations.changes import changes_of
 from conversations.models import Convo, Left, Member, Mode, ReadditionRequest
 from conversations.selectors import active_members, open_members, places_of_accounts

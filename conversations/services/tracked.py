@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from catbird_mls.compiled import Asked, in_one_go, read_ahead, save_fields, write
+from catbird_mls.rows import save_fields
+from catbird_mls.trips import Asked, in_one_go, read_ahead, write
 from conversations.conflicts import pending_proposals
 from conversations.errors import InvalidCommit
 from conversations.framing import CommitInfo, PublicGroup, StoredGroup, verify_commit

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from django.db import connection, transaction
 
-from catbird_mls.compiled import write
+from catbird_mls.trips import write
 from catbird_mls.xrpc.meters import count_key_packages
 
 Event = Literal["published", "spent", "expired"]

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from catbird_mls.compiled import write
+from catbird_mls.trips import write
 from catbird_mls.xrpc.errors import XrpcError
 from catbird_mls.xrpc.meters import count_key_packages
 from journal.services import note_refusal, noting_refusals

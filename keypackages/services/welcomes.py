@@ -7,7 +7,9 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from catbird_mls.compiled import Asked, add_row, add_rows, compiled
+from catbird_mls.compiled import compiled
+from catbird_mls.rows import add_row, add_rows
+from catbird_mls.trips import Asked
 from catbird_mls.xrpc.meters import Retrieval, count_failed_retrieval, count_retrieval
 from keypackages.errors import WelcomeConsumed, WelcomeNotFound
 from keypackages.locks import key_packages_of, locked_open_welcomes

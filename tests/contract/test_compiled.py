@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from threading import Event
 
 import pytest
+from django.apps import apps
 from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from catbird_mls.compiled import add_row, add_rows, compiled, in_one_go, read_ahead, save_fields, write
+from catbird_mls.compiled import compiled
+from catbird_mls.rows import ROWS_AT_ONCE, add_row, add_rows, save_fields
+from catbird_mls.trips import in_one_go, read_ahead, write
 from conversations.locks import locked_convo
 from conversations.models import CONVO_ID_MAX_LENGTH, Answer, Convo, Epoch, GroupState, Member
 from keypackages.models import KeyPackage
@@ -145,6 +148,16 @@ def test_added_rows_have_the_defaults_of_the_database(talk: Talk) -> None:
     assert all(abs((timezone.now() - row.created_at).total_seconds()) < 60 for row in kept)
 
 
+def test_more_rows_than_a_statement_takes(talk: Talk) -> None:
+    add_rows([an_answer(talk, str(number)) for number in range(12_000)])
+    assert Answer.objects.count() == 12_000
+
+
+def test_no_row_has_so_many_values_that_a_statement_does_not_take_its_share() -> None:
+    widest = max(len(model._meta.concrete_fields) for model in apps.get_models())
+    assert widest * ROWS_AT_ONCE < 65_536
+
+
 def test_a_row_added_alone_knows_its_id(talk: Talk) -> None:
     row = an_answer(talk, "one")
     add_row(row)
@@ -183,16 +196,16 @@ def test_an_answer_read_ahead_is_given_once_and_to_no_other_question(talk: Talk)
 
 @pytest.mark.django_db(transaction=True)
 def test_what_is_asked_with_a_lock_is_answered_once_it_is_held(talk: Talk) -> None:
-    asking = Event()
+    is_held = Event()
 
     def first() -> None:
         with locked_convo(talk.id):
-            asking.wait(PATIENCE_SECONDS)
+            is_held.set()
             wait_until(somebody_waits_for_a_lock)
             Member.objects.filter(did=BOB).update(is_moderator=True)
 
     def second() -> bool:
-        asking.set()
+        assert is_held.wait(PATIENCE_SECONDS)
         with locked_convo(talk.id, members.of(talk.id, [BOB])):
             return members(talk.id, [BOB])[0].is_moderator
 
